@@ -1,0 +1,222 @@
+"""What the coordinator can tell an agent to do: one struct of arguments and one of results an action.
+
+Every action is idempotent: it brings about a state and succeeds at once when that state is there already.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from protocol.messages import DomainState, LongText, ShortText, Uuid
+from protocol.spec import ImageManifest, VmSpec
+
+
+class Args(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all arguments."""
+
+
+class Stamp(Args):
+    """What is written into the domain's metadata beside the spec."""
+
+    operation: ShortText
+    owner: ShortText
+    cluster: ShortText
+    site: ShortText = "local"
+
+
+class VmPlan(Args):
+    """Everything a host needs to know to make a VM. `macs` has one address per card of the VM.
+
+    `kernel_image` is the image whose kernel is booted directly, None = boot from the disk.
+    `max_cpu` and `max_memory_mib` are final values, defaults already applied.
+    """
+
+    spec: VmSpec
+    uuid: Uuid
+    macs: tuple[ShortText, ...]
+    max_cpu: int
+    max_memory_mib: int
+    stamp: Stamp
+    image: ImageManifest | None = None
+    kernel_image: ImageManifest | None = None
+
+
+class Provision(Args):
+    """Fetch images, make disks and seed, define the domain. Not started."""
+
+    action = "provision"
+    plan: VmPlan
+
+
+class Start(Args):
+    """Start a defined domain; fine when it runs already."""
+
+    action = "start"
+    uuid: Uuid
+
+
+class Shutdown(Args):
+    """Ask the guest to shut down and wait up to `grace` seconds; then, only if `force`, destroy it."""
+
+    action = "shutdown"
+    uuid: Uuid
+    grace: float = 60.0
+    force: bool = False
+
+
+class Destroy(Args):
+    """Stop a domain at once."""
+
+    action = "destroy"
+    uuid: Uuid
+
+
+class Remove(Args):
+    """Undefine a domain that is not running and delete what was made for it when `disks`.
+
+    Fine when nothing is left. Refused while it runs. Only files that the domain's uuid names are deleted;
+    images never. The result is a `DeletedDisks`.
+    """
+
+    action = "remove"
+    uuid: Uuid
+    disks: bool
+
+
+class PrepareIncoming(Args):
+    """Make a host ready to receive a live migration: images, and with `copy` empty overlays and seed."""
+
+    action = "prepare_incoming"
+    plan: VmPlan
+    copy: bool
+
+
+class Migrate(Args):
+    """Live-migrate to the host at `target_uri` (peer-to-peer, persistent there, undefined here).
+
+    `copy` copies the disks too. `bandwidth_mib` 0 = unlimited. `max_downtime_ms` is set once it runs.
+    """
+
+    action = "migrate"
+    uuid: Uuid
+    target_uri: LongText
+    target_address: ShortText
+    copy: bool
+    max_downtime_ms: int = 300
+    bandwidth_mib: int = 0
+
+
+class AbortMigration(Args):
+    """Abort a running migration of this domain; fine when none runs."""
+
+    action = "abort_migration"
+    uuid: Uuid
+
+
+class Inspect(Args):
+    """Look where a domain stands; the result is an `Inspected`."""
+
+    action = "inspect"
+    uuid: Uuid
+
+
+class ConsoleLog(Args):
+    """The last `size` bytes of the serial console as text; the result is a `ConsoleText`."""
+
+    action = "console_log"
+    uuid: Uuid
+    name: ShortText
+    size: int = 65536
+
+
+class Adopt(Args):
+    """Stamp our metadata into a domain that was there before; the result is an `Adopted`."""
+
+    action = "adopt"
+    name: ShortText
+    stamp: Stamp
+
+
+class FetchImage(Args):
+    """Have an image's files in the pool, fetched from the coordinator and checked by checksum."""
+
+    action = "fetch_image"
+    image: ImageManifest
+
+
+class DeleteImage(Args):
+    """Delete an image's files from the pool; fine when they are not there."""
+
+    action = "delete_image"
+    image: ImageManifest
+
+
+class Inspected(Args):
+    """`present` False = this host's libvirt does not know the domain; `job` = a migration is running."""
+
+    present: bool
+    state: DomainState | None = None
+    persistent: bool = False
+    job: bool = False
+
+
+class ConsoleText(Args):
+    """Console output, undecodable bytes replaced; `total` = bytes in the log."""
+
+    text: str
+    total: int
+
+
+class Migrated(Args):
+    """Figures of a finished migration: milliseconds and bytes."""
+
+    total_ms: int
+    downtime_ms: int
+    transferred: int
+    memory_total: int = 0
+
+
+class Adopted(Args):
+    """The domain as a spec, derived from its XML."""
+
+    uuid: Uuid
+    spec: VmSpec
+    state: DomainState
+    macs: tuple[ShortText, ...] = ()
+
+
+class DeletedDisks(Args):
+    """The files that were deleted."""
+
+    files: tuple[LongText, ...] = ()
+
+
+AnyArgs = (
+    Provision | Start | Shutdown | Destroy | Remove | PrepareIncoming | Migrate | AbortMigration | Inspect
+    | ConsoleLog | Adopt | FetchImage | DeleteImage
+)  # fmt: skip
+ACTIONS: dict[str, type[Args]] = {
+    kind.action: kind
+    for kind in (
+        Provision, Start, Shutdown, Destroy, Remove, PrepareIncoming, Migrate, AbortMigration, Inspect,
+        ConsoleLog, Adopt, FetchImage, DeleteImage,
+    )
+}  # fmt: skip
+
+# Stable error codes of a CommandResult.
+ErrorCode = Literal[
+    "not_found", "exists", "busy", "refused", "expired", "stale_epoch", "bad_arguments", "no_space",
+    "unsupported", "hypervisor_down", "timeout", "failed", "aborted",
+]  # fmt: skip
+
+
+class CommandError(Exception):
+    """A command failed: a stable `code` and one sentence that says what failed and what state it left."""
+
+    def __init__(self, code: ErrorCode, message: str, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data or {}

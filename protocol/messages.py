@@ -1,0 +1,305 @@
+"""Messages between coordinator, agents and clients.
+
+Envelopes are lenient: unknown types and unknown fields of a newer peer are survived. The specs inside
+them are strict. Times are seconds since the epoch on the sender's clock, sizes are bytes unless a name
+says otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from protocol.spec import ImageManifest, VmSpec
+
+ShortText = Annotated[str, msgspec.Meta(max_length=256)]
+LongText = Annotated[str, msgspec.Meta(max_length=8192)]
+Uuid = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+]
+Key = Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
+DomainState = Literal["running", "paused", "shutoff", "crashed", "incoming", "outgoing"]
+Role = Literal["admin", "operator", "user", "viewer", "agent"]
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What every message is wrapped in; `re` is the id of the message it answers."""
+
+    type: ShortText
+    id: ShortText
+    body: dict[str, Any] = {}
+    re: ShortText | None = None
+    v: int = 1
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Base of all bodies."""
+
+
+# Joining
+
+
+class Join(Message):
+    """A one-time or local admin key introduces the sender's own key, under which it reconnects."""
+
+    role: Role
+    name: ShortText
+    public_key: Key
+
+
+class Joined(Message):
+    """The key has been admitted."""
+
+    name: ShortText
+    cluster: ShortText
+
+
+class Refused(Message):
+    """The sender's last message was not acted on; `code` is stable, `reason` is a sentence."""
+
+    code: ShortText
+    reason: LongText
+
+
+# Agent to coordinator
+
+
+class Capacity(Message):
+    """What a host offers; memory in MiB, already without the reserve and capped by the operator."""
+
+    cpus: int
+    memory_mib: int
+    cpu_overcommit: float = 1.0
+    memory_overcommit: float = 1.0
+    resources: dict[str, int] = {}
+
+
+class PoolFacts(Message):
+    """A storage pool; hosts that report the same `storage_id` share its files."""
+
+    name: ShortText
+    path: LongText
+    storage_id: ShortText
+    capacity: int = 0
+    available: int = 0
+
+
+class Accelerator(Message):
+    """How guests run: `kind` kvm, qemu (software emulation) or simulated, and why."""
+
+    kind: Literal["kvm", "qemu", "simulated"]
+    reason: LongText
+
+
+class Hello(Message):
+    """An agent after each connect. `boot_id` changes with each start of the agent."""
+
+    host_id: Uuid
+    name: ShortText
+    boot_id: ShortText
+    hypervisor: ShortText
+    hypervisor_uuid: Uuid
+    address: ShortText
+    migrate_uri: LongText
+    capacity: Capacity
+    accelerator: Accelerator
+    pools: tuple[PoolFacts, ...] = ()
+    networks: tuple[ShortText, ...] = ()
+    bridges: tuple[ShortText, ...] = ()
+    labels: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    highest_epoch: int = 0
+    agent_version: ShortText = ""
+
+
+class DomainReport(Message):
+    """A domain as the hypervisor shows it now. `ours` = it carries our metadata.
+
+    `spec`, `operation`, `owner` and `cluster` come from that metadata. `cpu_seconds` is the time its
+    vCPUs have used since its start, `memory_mib` what it has now, `memory_used_mib` what the guest says
+    it uses (0 where the guest has no balloon driver), `memory_maximum_mib` its ceiling.
+    """
+
+    uuid: Uuid
+    name: ShortText
+    state: DomainState
+    ours: bool
+    persistent: bool = True
+    cpus: int = 0
+    memory_mib: int = 0
+    memory_used_mib: int = 0
+    memory_maximum_mib: int = 0
+    cpu_seconds: float = 0.0
+    spec: dict[str, Any] | None = None
+    owner: ShortText = ""
+    operation: ShortText = ""
+    cluster: ShortText = ""
+    macs: tuple[ShortText, ...] = ()
+
+
+class Usage(Message):
+    """What the host's hardware is doing: percent of all CPUs, MiB, bytes per second."""
+
+    cpu_percent: float = 0.0
+    memory_used_mib: int = 0
+    load1: float = 0.0
+    net_receive: float = 0.0
+    net_send: float = 0.0
+
+
+class Report(Message):
+    """Sent every second or two; `domains` is the whole list. `hypervisor_up` False = libvirt is silent,
+    then `domains` is the last known list and `problem` says what is wrong.
+    """
+
+    seq: int
+    at: float
+    capacity: Capacity
+    usage: Usage
+    hypervisor_up: bool = True
+    problem: LongText = ""
+    domains: tuple[DomainReport, ...] = ()
+    pools: tuple[PoolFacts, ...] = ()
+
+
+class DomainEvent(Message):
+    """A domain changed; within a second of the change. `event` as libvirt names it (started, stopped...).
+
+    `state` None = the domain is gone.
+    """
+
+    uuid: Uuid
+    name: ShortText
+    event: ShortText
+    detail: ShortText = ""
+    state: DomainState | None = None
+
+
+class CommandAccepted(Message):
+    """The command is in the agent's journal and has been or will be started."""
+
+    command: ShortText
+
+
+class CommandProgress(Message):
+    """How far a running command is; for migrations a `MigrationProgress` as builtins in `data`."""
+
+    command: ShortText
+    data: dict[str, Any] = {}
+
+
+class MigrationProgress(Message):
+    """Figures of a live migration under way: bytes, seconds, bytes per second."""
+
+    elapsed: float = 0.0
+    total: int = 0
+    processed: int = 0
+    remaining: int = 0
+    bandwidth: float = 0.0
+    dirty_rate: float = 0.0
+    iteration: int = 0
+    downtime_ms: int = 0
+
+
+class CommandResult(Message):
+    """The end of a command; re-sent until acknowledged. `code` is stable, `error` a sentence."""
+
+    command: ShortText
+    ok: bool
+    data: dict[str, Any] = {}
+    code: ShortText = ""
+    error: LongText = ""
+
+
+class ImageRead(Message):
+    """The agent asks for a piece of an image's file (by its sha256)."""
+
+    image: ShortText
+    sha256: ShortText
+    offset: int
+    length: int
+
+
+class Goodbye(Message):
+    """The agent stops in good order; its VMs go on."""
+
+
+# Coordinator to agent
+
+
+class Welcome(Message):
+    """Answer to Hello. `now` is the coordinator's clock."""
+
+    cluster: ShortText
+    site: ShortText
+    epoch: int
+    now: float
+    report_interval: float = 2.0
+
+
+class Command(Message):
+    """Do `action` with `args` (a struct of `protocol.commands`).
+
+    Refused when `epoch` is below the highest the agent has seen or `deadline` (coordinator's clock) has
+    passed; a repeated id gets the stored answer.
+    """
+
+    id: ShortText
+    operation: ShortText
+    epoch: int
+    sent_at: float
+    deadline: float
+    action: ShortText
+    args: dict[str, Any] = {}
+
+
+class ResultAck(Message):
+    """The result of `command` is on the coordinator's disk; the agent may forget it."""
+
+    command: ShortText
+
+
+class ImageData(Message):
+    """A piece of an image's file; shorter than asked for only at its end."""
+
+    data: bytes
+
+
+# Client and coordinator
+
+
+class Request(Message):
+    """A verb of the command table. The envelope's id makes a repeated request the same request."""
+
+    verb: ShortText
+    args: dict[str, Any] = {}
+
+
+class Reply(Message):
+    """Answer to a Request: `result` when ok, else `code` (stable), `error` (a sentence) and `field`."""
+
+    ok: bool
+    result: Any = None
+    code: ShortText = ""
+    error: LongText = ""
+    field: ShortText = ""
+    details: dict[str, Any] = {}
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
+
+
+BODIES: dict[str, type[Message]] = {
+    _snake(kind.__name__): kind
+    for kind in (
+        Join, Joined, Refused, Hello, Report, DomainEvent, CommandAccepted, CommandProgress, CommandResult,
+        ImageRead, Goodbye, Welcome, Command, ResultAck, ImageData, Request, Reply,
+    )
+}  # fmt: skip
+TYPE_OF: dict[type[Message], str] = {kind: name for name, kind in BODIES.items()}
+
+__all__ = [*(kind.__name__ for kind in BODIES.values()), "BODIES", "TYPE_OF", "Accelerator", "Capacity",
+           "DomainReport", "DomainState", "Envelope", "ImageManifest", "Message", "MigrationProgress",
+           "PoolFacts", "Role", "Usage", "VmSpec"]  # fmt: skip
