@@ -5,7 +5,7 @@ Every action is idempotent: it brings about a state and succeeds at once when th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -16,8 +16,10 @@ from protocol.spec import ImageManifest, VmSpec
 class Args(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, forbid_unknown_fields=True):
     """Base of all arguments."""
 
+    action: ClassVar[str] = ""
 
-class Stamp(Args):
+
+class Stamp(Args, frozen=True, kw_only=True):
     """What is written into the domain's metadata beside the spec."""
 
     operation: ShortText
@@ -26,7 +28,7 @@ class Stamp(Args):
     site: ShortText = "local"
 
 
-class VmPlan(Args):
+class VmPlan(Args, frozen=True, kw_only=True):
     """Everything a host needs to know to make a VM. `macs` has one address per card of the VM.
 
     `kernel_image` is the image whose kernel is booted directly, None = boot from the disk.
@@ -43,63 +45,63 @@ class VmPlan(Args):
     kernel_image: ImageManifest | None = None
 
 
-class Provision(Args):
+class Provision(Args, frozen=True, kw_only=True):
     """Fetch images, make disks and seed, define the domain. Not started."""
 
-    action = "provision"
+    action: ClassVar[str] = "provision"
     plan: VmPlan
 
 
-class Start(Args):
+class Start(Args, frozen=True, kw_only=True):
     """Start a defined domain; fine when it runs already."""
 
-    action = "start"
+    action: ClassVar[str] = "start"
     uuid: Uuid
 
 
-class Shutdown(Args):
+class Shutdown(Args, frozen=True, kw_only=True):
     """Ask the guest to shut down and wait up to `grace` seconds; then, only if `force`, destroy it."""
 
-    action = "shutdown"
+    action: ClassVar[str] = "shutdown"
     uuid: Uuid
     grace: float = 60.0
     force: bool = False
 
 
-class Destroy(Args):
+class Destroy(Args, frozen=True, kw_only=True):
     """Stop a domain at once."""
 
-    action = "destroy"
+    action: ClassVar[str] = "destroy"
     uuid: Uuid
 
 
-class Remove(Args):
+class Remove(Args, frozen=True, kw_only=True):
     """Undefine a domain that is not running and delete what was made for it when `disks`.
 
     Fine when nothing is left. Refused while it runs. Only files that the domain's uuid names are deleted;
     images never. The result is a `DeletedDisks`.
     """
 
-    action = "remove"
+    action: ClassVar[str] = "remove"
     uuid: Uuid
     disks: bool
 
 
-class PrepareIncoming(Args):
+class PrepareIncoming(Args, frozen=True, kw_only=True):
     """Make a host ready to receive a live migration: images, and with `copy` empty overlays and seed."""
 
-    action = "prepare_incoming"
+    action: ClassVar[str] = "prepare_incoming"
     plan: VmPlan
     copy: bool
 
 
-class Migrate(Args):
+class Migrate(Args, frozen=True, kw_only=True):
     """Live-migrate to the host at `target_uri` (peer-to-peer, persistent there, undefined here).
 
     `copy` copies the disks too. `bandwidth_mib` 0 = unlimited. `max_downtime_ms` is set once it runs.
     """
 
-    action = "migrate"
+    action: ClassVar[str] = "migrate"
     uuid: Uuid
     target_uri: LongText
     target_address: ShortText
@@ -108,52 +110,52 @@ class Migrate(Args):
     bandwidth_mib: int = 0
 
 
-class AbortMigration(Args):
+class AbortMigration(Args, frozen=True, kw_only=True):
     """Abort a running migration of this domain; fine when none runs."""
 
-    action = "abort_migration"
+    action: ClassVar[str] = "abort_migration"
     uuid: Uuid
 
 
-class Inspect(Args):
+class Inspect(Args, frozen=True, kw_only=True):
     """Look where a domain stands; the result is an `Inspected`."""
 
-    action = "inspect"
+    action: ClassVar[str] = "inspect"
     uuid: Uuid
 
 
-class ConsoleLog(Args):
+class ConsoleLog(Args, frozen=True, kw_only=True):
     """The last `size` bytes of the serial console as text; the result is a `ConsoleText`."""
 
-    action = "console_log"
+    action: ClassVar[str] = "console_log"
     uuid: Uuid
     name: ShortText
     size: int = 65536
 
 
-class Adopt(Args):
+class Adopt(Args, frozen=True, kw_only=True):
     """Stamp our metadata into a domain that was there before; the result is an `Adopted`."""
 
-    action = "adopt"
+    action: ClassVar[str] = "adopt"
     name: ShortText
     stamp: Stamp
 
 
-class FetchImage(Args):
+class FetchImage(Args, frozen=True, kw_only=True):
     """Have an image's files in the pool, fetched from the coordinator and checked by checksum."""
 
-    action = "fetch_image"
+    action: ClassVar[str] = "fetch_image"
     image: ImageManifest
 
 
-class DeleteImage(Args):
+class DeleteImage(Args, frozen=True, kw_only=True):
     """Delete an image's files from the pool; fine when they are not there."""
 
-    action = "delete_image"
+    action: ClassVar[str] = "delete_image"
     image: ImageManifest
 
 
-class Inspected(Args):
+class Inspected(Args, frozen=True, kw_only=True):
     """`present` False = this host's libvirt does not know the domain; `job` = a migration is running."""
 
     present: bool
@@ -162,14 +164,14 @@ class Inspected(Args):
     job: bool = False
 
 
-class ConsoleText(Args):
+class ConsoleText(Args, frozen=True, kw_only=True):
     """Console output, undecodable bytes replaced; `total` = bytes in the log."""
 
     text: str
     total: int
 
 
-class Migrated(Args):
+class Migrated(Args, frozen=True, kw_only=True):
     """Figures of a finished migration: milliseconds and bytes."""
 
     total_ms: int
@@ -178,7 +180,7 @@ class Migrated(Args):
     memory_total: int = 0
 
 
-class Adopted(Args):
+class Adopted(Args, frozen=True, kw_only=True):
     """The domain as a spec, derived from its XML."""
 
     uuid: Uuid
@@ -187,7 +189,7 @@ class Adopted(Args):
     macs: tuple[ShortText, ...] = ()
 
 
-class DeletedDisks(Args):
+class DeletedDisks(Args, frozen=True, kw_only=True):
     """The files that were deleted."""
 
     files: tuple[LongText, ...] = ()

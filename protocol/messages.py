@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from protocol.spec import ImageManifest, VmSpec
-
 ShortText = Annotated[str, msgspec.Meta(max_length=256)]
 LongText = Annotated[str, msgspec.Meta(max_length=8192)]
 Uuid = Annotated[
@@ -40,7 +38,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 # Joining
 
 
-class Join(Message):
+class Join(Message, frozen=True, kw_only=True):
     """A one-time or local admin key introduces the sender's own key, under which it reconnects."""
 
     role: Role
@@ -48,14 +46,14 @@ class Join(Message):
     public_key: Key
 
 
-class Joined(Message):
+class Joined(Message, frozen=True, kw_only=True):
     """The key has been admitted."""
 
     name: ShortText
     cluster: ShortText
 
 
-class Refused(Message):
+class Refused(Message, frozen=True, kw_only=True):
     """The sender's last message was not acted on; `code` is stable, `reason` is a sentence."""
 
     code: ShortText
@@ -65,7 +63,7 @@ class Refused(Message):
 # Agent to coordinator
 
 
-class Capacity(Message):
+class Capacity(Message, frozen=True, kw_only=True):
     """What a host offers; memory in MiB, already without the reserve and capped by the operator."""
 
     cpus: int
@@ -75,7 +73,7 @@ class Capacity(Message):
     resources: dict[str, int] = {}
 
 
-class PoolFacts(Message):
+class PoolFacts(Message, frozen=True, kw_only=True):
     """A storage pool; hosts that report the same `storage_id` share its files."""
 
     name: ShortText
@@ -85,14 +83,14 @@ class PoolFacts(Message):
     available: int = 0
 
 
-class Accelerator(Message):
+class Accelerator(Message, frozen=True, kw_only=True):
     """How guests run: `kind` kvm, qemu (software emulation) or simulated, and why."""
 
     kind: Literal["kvm", "qemu", "simulated"]
     reason: LongText
 
 
-class Hello(Message):
+class Hello(Message, frozen=True, kw_only=True):
     """An agent after each connect. `boot_id` changes with each start of the agent."""
 
     host_id: Uuid
@@ -113,7 +111,7 @@ class Hello(Message):
     agent_version: ShortText = ""
 
 
-class DomainReport(Message):
+class DomainReport(Message, frozen=True, kw_only=True):
     """A domain as the hypervisor shows it now. `ours` = it carries our metadata.
 
     `spec`, `operation`, `owner` and `cluster` come from that metadata. `cpu_seconds` is the time its
@@ -138,7 +136,7 @@ class DomainReport(Message):
     macs: tuple[ShortText, ...] = ()
 
 
-class Usage(Message):
+class Usage(Message, frozen=True, kw_only=True):
     """What the host's hardware is doing: percent of all CPUs, MiB, bytes per second."""
 
     cpu_percent: float = 0.0
@@ -148,7 +146,7 @@ class Usage(Message):
     net_send: float = 0.0
 
 
-class Report(Message):
+class Report(Message, frozen=True, kw_only=True):
     """Sent every second or two; `domains` is the whole list. `hypervisor_up` False = libvirt is silent,
     then `domains` is the last known list and `problem` says what is wrong.
     """
@@ -163,7 +161,7 @@ class Report(Message):
     pools: tuple[PoolFacts, ...] = ()
 
 
-class DomainEvent(Message):
+class DomainEvent(Message, frozen=True, kw_only=True):
     """A domain changed; within a second of the change. `event` as libvirt names it (started, stopped...).
 
     `state` None = the domain is gone.
@@ -176,20 +174,20 @@ class DomainEvent(Message):
     state: DomainState | None = None
 
 
-class CommandAccepted(Message):
+class CommandAccepted(Message, frozen=True, kw_only=True):
     """The command is in the agent's journal and has been or will be started."""
 
     command: ShortText
 
 
-class CommandProgress(Message):
+class CommandProgress(Message, frozen=True, kw_only=True):
     """How far a running command is; for migrations a `MigrationProgress` as builtins in `data`."""
 
     command: ShortText
     data: dict[str, Any] = {}
 
 
-class MigrationProgress(Message):
+class MigrationProgress(Message, frozen=True, kw_only=True):
     """Figures of a live migration under way: bytes, seconds, bytes per second."""
 
     elapsed: float = 0.0
@@ -202,7 +200,7 @@ class MigrationProgress(Message):
     downtime_ms: int = 0
 
 
-class CommandResult(Message):
+class CommandResult(Message, frozen=True, kw_only=True):
     """The end of a command; re-sent until acknowledged. `code` is stable, `error` a sentence."""
 
     command: ShortText
@@ -212,7 +210,7 @@ class CommandResult(Message):
     error: LongText = ""
 
 
-class ImageRead(Message):
+class ImageRead(Message, frozen=True, kw_only=True):
     """The agent asks for a piece of an image's file (by its sha256)."""
 
     image: ShortText
@@ -221,14 +219,14 @@ class ImageRead(Message):
     length: int
 
 
-class Goodbye(Message):
+class Goodbye(Message, frozen=True, kw_only=True):
     """The agent stops in good order; its VMs go on."""
 
 
 # Coordinator to agent
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True, kw_only=True):
     """Answer to Hello. `now` is the coordinator's clock."""
 
     cluster: ShortText
@@ -238,7 +236,7 @@ class Welcome(Message):
     report_interval: float = 2.0
 
 
-class Command(Message):
+class Command(Message, frozen=True, kw_only=True):
     """Do `action` with `args` (a struct of `protocol.commands`).
 
     Refused when `epoch` is below the highest the agent has seen or `deadline` (coordinator's clock) has
@@ -254,13 +252,13 @@ class Command(Message):
     args: dict[str, Any] = {}
 
 
-class ResultAck(Message):
+class ResultAck(Message, frozen=True, kw_only=True):
     """The result of `command` is on the coordinator's disk; the agent may forget it."""
 
     command: ShortText
 
 
-class ImageData(Message):
+class ImageData(Message, frozen=True, kw_only=True):
     """A piece of an image's file; shorter than asked for only at its end."""
 
     data: bytes
@@ -269,14 +267,14 @@ class ImageData(Message):
 # Client and coordinator
 
 
-class Request(Message):
+class Request(Message, frozen=True, kw_only=True):
     """A verb of the command table. The envelope's id makes a repeated request the same request."""
 
     verb: ShortText
     args: dict[str, Any] = {}
 
 
-class Reply(Message):
+class Reply(Message, frozen=True, kw_only=True):
     """Answer to a Request: `result` when ok, else `code` (stable), `error` (a sentence) and `field`."""
 
     ok: bool
@@ -299,7 +297,3 @@ BODIES: dict[str, type[Message]] = {
     )
 }  # fmt: skip
 TYPE_OF: dict[type[Message], str] = {kind: name for name, kind in BODIES.items()}
-
-__all__ = [*(kind.__name__ for kind in BODIES.values()), "BODIES", "TYPE_OF", "Accelerator", "Capacity",
-           "DomainReport", "DomainState", "Envelope", "ImageManifest", "Message", "MigrationProgress",
-           "PoolFacts", "Role", "Usage", "VmSpec"]  # fmt: skip

@@ -25,7 +25,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 # Views
 
 
-class VmView(Answer):
+class VmView(Answer, frozen=True, kw_only=True):
     """A VM. `state`: pending, provisioning, starting, running, paused, migrating, stopping, stopped,
     crashed, missing, unknown (its host is unreachable) or deleting; `desired`: running or stopped.
     `memory` and the other sizes are MiB. `operation` = the open operation, if any.
@@ -54,7 +54,7 @@ class VmView(Answer):
     spec: dict[str, Any] = {}
 
 
-class ForeignDomain(Answer):
+class ForeignDomain(Answer, frozen=True, kw_only=True):
     """A domain that was not made by this cluster; listed, never touched unless adopted."""
 
     name: str
@@ -65,7 +65,7 @@ class ForeignDomain(Answer):
     memory: int = 0
 
 
-class HostView(Answer):
+class HostView(Answer, frozen=True, kw_only=True):
     """A host. `state`: up, draining, unreachable, hypervisor-down or left. Memory in MiB.
 
     `*_capacity` is what may be given out (offer x overcommit), `*_allocated` what is, reservations of
@@ -104,7 +104,7 @@ class HostView(Answer):
     vm_ids: tuple[str | int, ...] = ()
 
 
-class OpStep(Answer):
+class OpStep(Answer, frozen=True, kw_only=True):
     """One entry of an operation's history."""
 
     at: float
@@ -112,7 +112,7 @@ class OpStep(Answer):
     note: str
 
 
-class OpView(Answer):
+class OpView(Answer, frozen=True, kw_only=True):
     """An operation. `kind`: create, delete, migrate, start, stop, adopt, fetch-image or delete-image.
 
     `done` = it has ended; `ok` tells how. For migrations `progress` while it runs and `outcome`
@@ -139,7 +139,7 @@ class OpView(Answer):
     history: tuple[OpStep, ...] = ()
 
 
-class ImageView(Answer):
+class ImageView(Answer, frozen=True, kw_only=True):
     """An image; `hosts` that have its files already, `used_by` VMs that stand on it."""
 
     name: str
@@ -152,7 +152,7 @@ class ImageView(Answer):
     default: bool = False
 
 
-class OpsStarted(Answer):
+class OpsStarted(Answer, frozen=True, kw_only=True):
     """Operations that have been accepted: they are on disk."""
 
     operations: tuple[OpView, ...]
@@ -162,24 +162,24 @@ class OpsStarted(Answer):
 # Requests
 
 
-class Submit(Ask):
+class Submit(Ask, frozen=True, kw_only=True):
     """Create VMs. `vms` are builtin values of `VmSpec`; all are accepted or none. → OpsStarted"""
 
     vms: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(min_length=1, max_length=10_000)]
     algorithm: ShortText | None = None
 
 
-class VmList(Ask):
+class VmList(Ask, frozen=True, kw_only=True):
     """→ tuple of VmView"""
 
 
-class ById(Ask):
+class ById(Ask, frozen=True, kw_only=True):
     """One object by id or name."""
 
     id: ObjectId
 
 
-class VmDelete(Ask):
+class VmDelete(Ask, frozen=True, kw_only=True):
     """Shut the VM down, undefine it, delete its disks. `force` = do not wait for the guest. → OpsStarted"""
 
     id: ObjectId
@@ -187,7 +187,7 @@ class VmDelete(Ask):
     grace: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 60.0
 
 
-class VmStop(Ask):
+class VmStop(Ask, frozen=True, kw_only=True):
     """Shut the VM down and keep it defined. `force` = destroy it after `grace` seconds. → OpsStarted"""
 
     id: ObjectId
@@ -195,7 +195,7 @@ class VmStop(Ask):
     grace: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 60.0
 
 
-class VmMigrate(Ask):
+class VmMigrate(Ask, frozen=True, kw_only=True):
     """Live-migrate; `to` None = the placer chooses. `bandwidth` MiB/s, 0 = unlimited. → OpsStarted"""
 
     id: ObjectId
@@ -203,21 +203,21 @@ class VmMigrate(Ask):
     bandwidth: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
 
 
-class VmAdopt(Ask):
+class VmAdopt(Ask, frozen=True, kw_only=True):
     """Take a domain that was there before into the cluster's care. → OpsStarted"""
 
     host: ObjectId
     name: ShortText
 
 
-class VmConsoleLog(Ask):
+class VmConsoleLog(Ask, frozen=True, kw_only=True):
     """→ ConsoleLogText"""
 
     id: ObjectId
     size: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 65536
 
 
-class ConsoleLogText(Answer):
+class ConsoleLogText(Answer, frozen=True, kw_only=True):
     """The end of a VM's serial console on its present host."""
 
     id: str | int
@@ -226,32 +226,32 @@ class ConsoleLogText(Answer):
     total: int
 
 
-class OpList(Ask):
+class OpList(Ask, frozen=True, kw_only=True):
     """The newest operations first; `open_only` those that have not ended. → tuple of OpView"""
 
     open_only: bool = False
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 100
 
 
-class OpShow(Ask):
+class OpShow(Ask, frozen=True, kw_only=True):
     """→ OpView"""
 
     id: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
-class ImageBegin(Ask):
+class ImageBegin(Ask, frozen=True, kw_only=True):
     """Announce an image; its files are then written with ImageWrite. → ImageUpload"""
 
     manifest: ImageManifest
 
 
-class ImageUpload(Answer):
+class ImageUpload(Answer, frozen=True, kw_only=True):
     """`missing` = sha256 of the files that the coordinator does not have yet."""
 
     missing: tuple[str, ...]
 
 
-class ImageWrite(Ask):
+class ImageWrite(Ask, frozen=True, kw_only=True):
     """A piece of a file, base64, in order; the last piece completes the file. → ImageWritten"""
 
     name: ShortText
@@ -260,19 +260,19 @@ class ImageWrite(Ask):
     data: Annotated[str, msgspec.Meta(max_length=700_000)]
 
 
-class ImageWritten(Answer):
+class ImageWritten(Answer, frozen=True, kw_only=True):
     """Bytes the coordinator has of the file."""
 
     size: int
 
 
-class ImageFinish(Ask):
+class ImageFinish(Ask, frozen=True, kw_only=True):
     """Check all files and make the image usable. → ImageView"""
 
     name: ShortText
 
 
-class TokenCreate(Ask):
+class TokenCreate(Ask, frozen=True, kw_only=True):
     """A one-time join token for a new host or client. → TokenCreated"""
 
     role: Literal["agent", "admin", "operator", "user", "viewer"]
@@ -280,18 +280,18 @@ class TokenCreate(Ask):
     ttl: Annotated[float, msgspec.Meta(ge=1, le=30 * 86400)] = 3600.0
 
 
-class TokenCreated(Answer):
+class TokenCreated(Answer, frozen=True, kw_only=True):
     """The token's text and when it expires."""
 
     token: str
     expires: float
 
 
-class Nothing(Ask):
+class Nothing(Ask, frozen=True, kw_only=True):
     """No arguments."""
 
 
-class AlgorithmView(Answer):
+class AlgorithmView(Answer, frozen=True, kw_only=True):
     """A placement algorithm: what it does in a sentence, and its source."""
 
     name: str
@@ -300,7 +300,7 @@ class AlgorithmView(Answer):
     default: bool
 
 
-class StatusView(Answer):
+class StatusView(Answer, frozen=True, kw_only=True):
     """The cluster at a glance. Memory in MiB."""
 
     cluster: str

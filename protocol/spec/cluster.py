@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -58,7 +59,7 @@ def _parts(raw: object) -> tuple[list[Any], list[Any]]:
     return hosts, vms
 
 
-def _refuse_duplicates(name: str, items: tuple[HostSpec, ...] | tuple[VmSpec, ...]) -> None:
+def _refuse_duplicates(name: str, items: Sequence[HostSpec | VmSpec]) -> None:
     seen: dict[str, int] = {}
     for n, item in enumerate(items):
         first = seen.setdefault(item.key, n)
