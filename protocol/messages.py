@@ -258,6 +258,12 @@ class ResultAck(Message, frozen=True, kw_only=True):
     command: ShortText
 
 
+class ReportAck(Message, frozen=True, kw_only=True):
+    """Answer to each Report: a sign of life, with the coordinator's clock."""
+
+    now: float
+
+
 class ImageData(Message, frozen=True, kw_only=True):
     """A piece of an image's file; shorter than asked for only at its end."""
 
@@ -293,7 +299,7 @@ BODIES: dict[str, type[Message]] = {
     _snake(kind.__name__): kind
     for kind in (
         Join, Joined, Refused, Hello, Report, DomainEvent, CommandAccepted, CommandProgress, CommandResult,
-        ImageRead, Goodbye, Welcome, Command, ResultAck, ImageData, Request, Reply,
+        ImageRead, Goodbye, Welcome, Command, ResultAck, ReportAck, ImageData, Request, Reply,
     )
 }  # fmt: skip
 TYPE_OF: dict[type[Message], str] = {kind: name for name, kind in BODIES.items()}
