@@ -54,6 +54,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     movable: bool = True
 
 
+class Scale(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest capacity any host has: vCPUs, MiB and units by resource; never 0."""
+
+    cpu: float = 1.0
+    memory: float = 1.0
+    resources: dict[str, int] = {}
+
+
 class Cluster(msgspec.Struct, frozen=True, dict=True):
     """Hosts in the order of their registration, and the claims on them. Never changes: makes new ones.
 
@@ -74,6 +82,19 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
             found.setdefault(claim.host, []).append(claim)
         return {host: tuple(claims) for host, claims in found.items()}
 
+    @cached_property
+    def scale(self) -> Scale:
+        """The largest host in each quantity, against which unlike quantities are compared."""
+        resources: dict[str, int] = {}
+        for host in self.hosts.values():
+            for name, offered in host.resources.items():
+                resources[name] = max(offered, resources.get(name, 1))
+        return Scale(
+            cpu=max((host.cpu_capacity for host in self.hosts.values()), default=0) or 1.0,
+            memory=max((host.memory_capacity for host in self.hosts.values()), default=0) or 1.0,
+            resources=resources,
+        )
+
     def used(self, host: str) -> Used:
         """What is held on the host."""
         return self._used.get(host, NOTHING)
@@ -89,6 +110,7 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
     def with_claim(self, claim: Claim) -> Cluster:
         """With one claim more."""
         new = Cluster(self.hosts, (*self.claims, claim))
+        new.__dict__["scale"] = self.scale
         new.__dict__["_used"] = {**self._used, claim.host: self.used(claim.host).plus(claim.demand)}
         return new
 

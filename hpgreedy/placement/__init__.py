@@ -1,0 +1,21 @@
+"""Where a VM goes, and why: constraints, algorithms and their explanation. Pure and deterministic."""
+
+from hpgreedy.placement.algorithms import ALGORITHMS, DEFAULT, known
+from hpgreedy.placement.constraints import check, fits
+from hpgreedy.placement.decide import decide
+from hpgreedy.placement.decision import Algorithm, Move, NotPlaced, Placed, Reason, Rejection
+
+__all__ = [
+    "ALGORITHMS",
+    "DEFAULT",
+    "Algorithm",
+    "Move",
+    "NotPlaced",
+    "Placed",
+    "Reason",
+    "Rejection",
+    "check",
+    "decide",
+    "fits",
+    "known",
+]

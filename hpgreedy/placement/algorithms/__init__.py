@@ -1,0 +1,27 @@
+"""The algorithms by name. A new one is a module of its own and one line here."""
+
+from __future__ import annotations
+
+from hpgreedy.placement.algorithms.best_fit import BEST_FIT
+from hpgreedy.placement.algorithms.first_fit import FIRST_FIT
+from hpgreedy.placement.algorithms.greedy import GREEDY
+from hpgreedy.placement.decision import Algorithm
+from protocol.spec import SpecError
+
+ALGORITHMS: dict[str, Algorithm] = {
+    algorithm.name: algorithm
+    for algorithm in (
+        BEST_FIT,
+        FIRST_FIT,
+        GREEDY,
+    )
+}
+DEFAULT = GREEDY.name
+
+
+def known(name: str) -> Algorithm:
+    """The algorithm of that name; raises SpecError that lists the known ones."""
+    algorithm = ALGORITHMS.get(name)
+    if algorithm is None:
+        raise SpecError(f"algorithm is {name!r}; known are {', '.join(sorted(ALGORITHMS))}", "algorithm")
+    return algorithm

@@ -1,0 +1,16 @@
+"""A host has every label that the VM asks for."""
+
+from __future__ import annotations
+
+from hpgreedy.placement.constraints.case import Case
+from hpgreedy.placement.decision import Reason, Rejection
+
+
+def labels(case: Case) -> Rejection | None:
+    """Reject when a label is missing or has another value."""
+    for name, wanted in case.demand.host_labels.items():
+        value = case.host.labels.get(name)
+        if value != wanted:
+            shown = f"it has no {name}" if value is None else f"it has {name}={value}"
+            return case.reject(Reason.LABEL, f"needs {name}={wanted}, {shown}")
+    return None

@@ -1,0 +1,15 @@
+"""Only a host that is up takes VMs."""
+
+from __future__ import annotations
+
+from hpgreedy.model import HostState
+from hpgreedy.placement.constraints.case import Case
+from hpgreedy.placement.decision import Reason, Rejection
+
+
+def state(case: Case) -> Rejection | None:
+    """Reject a draining, unreachable or down host."""
+    if case.host.state is HostState.UP:
+        return None
+    problem = f" ({case.host.problem})" if case.host.problem else ""
+    return case.reject(Reason.STATE, f"it is {case.host.state}{problem}")

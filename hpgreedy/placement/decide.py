@@ -1,0 +1,45 @@
+"""One decision: the hosts that take a VM, the algorithm's choice among them, and the explanation."""
+
+from __future__ import annotations
+
+from hpgreedy.model import Cluster, Demand, Host
+from hpgreedy.placement.algorithms import DEFAULT, known
+from hpgreedy.placement.constraints import check
+from hpgreedy.placement.decision import NotPlaced, Placed, Question, Rejection
+from hpgreedy.placement.refusal import refuse
+
+
+def decide(cluster: Cluster, demand: Demand, algorithm: str = DEFAULT) -> Placed | NotPlaced:
+    """Choose a host for `demand`; the same arguments always give the same answer.
+
+    A demand whose VM holds something already goes to another host than those it stands on. Raises
+    SpecError for an unknown algorithm.
+    """
+    chosen = known(algorithm)
+    question = _question(cluster, demand)
+    choice = chosen.choose(question)
+    if choice is None:
+        return refuse(question, chosen)
+    return Placed(
+        host=choice.host,
+        moves=choice.moves,
+        why=choice.why,
+        runner_up=choice.runner_up,
+        rejections=question.rejections,
+        algorithm=chosen.name,
+    )
+
+
+def _question(cluster: Cluster, demand: Demand) -> Question:
+    standing = cluster.hosts_of(demand.key)
+    candidates: list[Host] = []
+    rejections: list[Rejection] = []
+    for host in cluster.hosts.values():
+        rejection = check(demand, host, cluster.used(host.key), already=host.key in standing)
+        if rejection is None:
+            candidates.append(host)
+        else:
+            rejections.append(rejection)
+    return Question(
+        cluster=cluster, demand=demand, candidates=tuple(candidates), rejections=tuple(rejections)
+    )
