@@ -1,0 +1,206 @@
+"""What a handler of the engine works with: it changes the world and collects what must follow.
+
+The shell first makes `changes` durable and only then sends `tells`, so nothing is done that a restart
+would not know of.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hpgreedy.operations.ports import Change
+from hpgreedy.operations.records import (
+    HostRecord,
+    ImageRecord,
+    KeyRecord,
+    Meta,
+    OperationRecord,
+    RequestRecord,
+    Step,
+    VmRecord,
+    Waiting,
+    to_value,
+)
+from hpgreedy.operations.transitions import ENDED, TRANSITIONS, first_states
+from hpgreedy.operations.world import Now, World
+from protocol.commands import Args
+from protocol.spec import encode_spec
+
+HISTORY_LIMIT = 200
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """Send this command to that host."""
+
+    host: str
+    operation: int
+    waiting: Waiting
+
+
+class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
+    """A request that is not accepted; nothing has changed. `code` as in `protocol.verbs.EXIT_CODES`."""
+
+    def __init__(
+        self, code: str, message: str, field: str = "", details: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+        self.details = details or {}
+
+
+class Context:
+    """One event's worth of change; made by the engine for each event."""
+
+    def __init__(self, world: World, now: Now) -> None:
+        self.world = world
+        self.now = now
+        self.tells: list[Tell] = []
+        self.alarms: list[str] = []
+        self.ended: list[int] = []
+        self.retries: dict[int, float] = {}
+        self._changed: dict[tuple[str, str], dict[str, Any] | None] = {}
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What must be on disk before anything else happens, each record once."""
+        return tuple(Change(kind=k, key=key, value=value) for (k, key), value in self._changed.items())
+
+    def put_vm(self, vm: VmRecord) -> None:
+        """Keep a VM."""
+        self.world.vms[vm.key] = vm
+        self._changed["vm", vm.key] = to_value(vm)
+
+    def drop_vm(self, key: str) -> None:
+        """Forget a VM that has been removed."""
+        self.world.vms.pop(key, None)
+        self.world.settled.pop(key, None)
+        self._changed["vm", key] = None
+
+    def put_host(self, host: HostRecord) -> None:
+        """Keep a host."""
+        self.world.hosts[host.name] = host
+        self._changed["host", host.name] = to_value(host)
+
+    def put_image(self, image: ImageRecord) -> None:
+        """Keep an image."""
+        self.world.images[image.manifest.name] = image
+        self._changed["image", image.manifest.name] = to_value(image)
+
+    def drop_image(self, name: str) -> None:
+        """Forget an image."""
+        self.world.images.pop(name, None)
+        self._changed["image", name] = None
+
+    def put_key(self, key: KeyRecord) -> None:
+        """Admit a key."""
+        self.world.keys[key.public_key] = key
+        self._changed["key", key.public_key] = to_value(key)
+
+    def drop_key(self, public_key: str) -> None:
+        """Admit a key no longer."""
+        self.world.keys.pop(public_key, None)
+        self._changed["key", public_key] = None
+
+    def put_request(self, key: str, request: RequestRecord) -> None:
+        """Remember that a request was accepted."""
+        self.world.requests[key] = request
+        self._changed["request", key] = to_value(request)
+
+    def put_meta(self, meta: Meta) -> None:
+        """Keep the cluster's own facts."""
+        self.world.meta = meta
+        self._changed["meta", "cluster"] = to_value(meta)
+
+    def put_operation(self, op: OperationRecord) -> OperationRecord:
+        """Keep an operation."""
+        self.world.operations[op.id] = op
+        if op.done:
+            self.world.open.pop(op.id, None)
+        else:
+            self.world.open[op.id] = None
+        self._changed["operation", str(op.id)] = to_value(op)
+        return op
+
+    def new_operation(self, kind: str, state: str, owner: str, **fields: Any) -> OperationRecord:
+        """Mint an operation in one of the states its kind can begin in."""
+        assert state in first_states(kind) or state in TRANSITIONS[kind], (kind, state)
+        meta = self.world.meta
+        self.put_meta(msgspec.structs.replace(meta, next_operation=meta.next_operation + 1))
+        at = self.now.wall
+        op = OperationRecord(
+            id=meta.next_operation,
+            kind=kind,
+            state=state,
+            owner=owner,
+            created=at,
+            updated=at,
+            history=(Step(at, state, fields.get("why", "")),),
+            **fields,
+        )
+        return self.put_operation(op)
+
+    def goto(self, op: OperationRecord, state: str, note: str = "", **fields: Any) -> OperationRecord:
+        """Move an operation along the table of transitions."""
+        if state not in TRANSITIONS[op.kind][op.state]:
+            raise AssertionError(f"operation {op.id}: {op.kind} may not go from {op.state} to {state}")
+        done = state in ENDED
+        op = msgspec.structs.replace(
+            op,
+            state=state,
+            updated=self.now.wall,
+            history=(*op.history, Step(self.now.wall, state, note))[-HISTORY_LIMIT:],
+            waiting=(),
+            done=done,
+            ok=(state == "completed") if done else None,
+            **fields,
+        )
+        if done:
+            self.ended.append(op.id)
+        return self.put_operation(op)
+
+    def note(self, op: OperationRecord, note: str, **fields: Any) -> OperationRecord:
+        """Add to an operation's history without changing its state; the same note is not repeated."""
+        history = op.history
+        if history[-1].note != note:
+            history = (*history, Step(self.now.wall, op.state, note))[-HISTORY_LIMIT:]
+        return self.put_operation(
+            msgspec.structs.replace(op, history=history, updated=self.now.wall, **fields)
+        )
+
+    def tell(
+        self, op: OperationRecord, host: str, args: Args, ttl: float | None = None, tag: str = ""
+    ) -> OperationRecord:
+        """Have a host do something for an operation, which then waits for the result."""
+        attempt = op.attempt + 1
+        waiting = Waiting(
+            id=f"{self.world.meta.cluster[:8]}.{op.id}.{op.state}{tag}.{attempt}",
+            host=host,
+            action=args.action,
+            args=encode_spec(args),
+            ttl=ttl if ttl is not None else self.world.settings.command_ttl,
+        )
+        self.tells.append(Tell(host, op.id, waiting))
+        return self.put_operation(
+            msgspec.structs.replace(op, waiting=(*op.waiting, waiting), attempt=attempt)
+        )
+
+    def retry(self, op: OperationRecord, note: str, delay: float = 2.0) -> OperationRecord:
+        """Enter the operation's state again after `delay` seconds."""
+        op = self.note(op, note, waiting=())
+        self.retries[op.id] = self.now.mono + delay
+        return op
+
+    def alarm(self, sentence: str) -> None:
+        """Say something that an operator must hear."""
+        self.alarms.append(sentence)
+
+    def release(self, op: OperationRecord) -> None:
+        """Let go of the VM that the operation had hold of."""
+        vm = self.world.vms.get(op.vm_key)
+        self.world.settled[op.vm_key] = self.now.mono
+        if vm is not None and vm.operation == op.id:
+            self.put_vm(msgspec.structs.replace(vm, operation=None))

@@ -1,0 +1,70 @@
+"""The inventory: what hosts report, compared with what the cluster believes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hpgreedy.operations.context import Context
+from hpgreedy.operations.records import VmRecord
+from hpgreedy.operations.world import HostLive
+from protocol.messages import DomainReport, Report
+
+SETTLING = 5.0
+"""Seconds after an operation in which a report may still be older than the operation's end."""
+
+
+def compare(ctx: Context, host: str, report: Report, only: str | None = None) -> None:
+    """Follow reality for VMs that no operation has hold of, and say what differs from what is wanted.
+
+    `only` limits it to one domain's uuid. Nothing is started, stopped or deleted here: a VM that is not as desired is shown as such.
+    """
+    by_uuid = {domain.uuid: domain for domain in report.domains}
+    for vm in list(ctx.world.vms.values()):
+        if vm.operation is not None or not vm.made or (only is not None and vm.uuid != only):
+            continue
+        if ctx.now.mono - ctx.world.settled.get(vm.key, float("-inf")) < SETTLING:
+            continue
+        domain = by_uuid.get(vm.uuid)
+        if vm.host == host:
+            _check_here(ctx, vm, domain, host)
+        elif domain is not None and domain.state == "running":
+            _check_elsewhere(ctx, vm, host)
+
+
+def _check_here(ctx: Context, vm: VmRecord, domain: DomainReport | None, host: str) -> None:
+    problem = _problem(vm, domain, host)
+    if problem == vm.problem:
+        return
+    ctx.put_vm(msgspec.structs.replace(vm, problem=problem))
+    if problem:
+        ctx.alarm(problem)
+
+
+def _problem(vm: VmRecord, domain: DomainReport | None, host: str) -> str:
+    if domain is None:
+        return f"{vm.key} is missing: {host} no longer knows its domain {vm.uuid}"
+    if vm.desired == "running" and domain.state in ("shutoff", "crashed"):
+        how = "crashed" if domain.state == "crashed" else "was shut off"
+        return f"{vm.key} {how} on {host} without being asked to; `vm start {vm.key}` starts it again"
+    if vm.desired == "stopped" and domain.state == "running":
+        return f"{vm.key} runs on {host} though it was stopped here; `vm stop {vm.key}` stops it"
+    return ""
+
+
+def _check_elsewhere(ctx: Context, vm: VmRecord, host: str) -> None:
+    """A running domain of ours on another host: somebody moved it by hand, or it runs twice."""
+    assert vm.host is not None
+    at_home = ctx.world.live.get(vm.host, HostLive())
+    timeout = ctx.world.settings.host_timeout
+    if at_home.heard is None or at_home.report is None or ctx.now.mono - at_home.heard > timeout:
+        problem = f"{vm.key} runs on {host}, and its own host {vm.host} is silent: it may run twice"
+    elif ctx.world.runs(vm):
+        problem = f"{vm.key} runs on both {vm.host} and {host}: stop one of them with virsh at once"
+    else:
+        why = f"it was moved from {vm.host} to {host} outside the cluster's care"
+        ctx.alarm(f"{vm.key}: {why}; the cluster follows")
+        ctx.put_vm(msgspec.structs.replace(vm, host=host, why_here=why, problem=""))
+        return
+    if problem != vm.problem:
+        ctx.alarm(problem)
+        ctx.put_vm(msgspec.structs.replace(vm, problem=problem))

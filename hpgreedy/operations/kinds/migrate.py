@@ -1,0 +1,193 @@
+"""Live migration: prepared, executed by libvirt peer to peer, and decided by where the domain runs then."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from hpgreedy.model import HostState
+from hpgreedy.operations.context import Context
+from hpgreedy.operations.kinds.base import Kind, complete, fail, passing, proceed, vm_of
+from hpgreedy.operations.records import OperationRecord, Waiting
+from protocol.commands import Destroy, Inspect, Inspected, Migrate, PrepareIncoming, Remove
+from protocol.messages import CommandResult
+from protocol.spec import SpecError, decode_spec, encode_spec
+
+LOUD_AFTER = 15
+"""Looks at a domain that stands at both ends before an operator is told."""
+
+
+class Verdict(enum.StrEnum):
+    """Where a domain turned out to be."""
+
+    FOLLOW = "a migration job is still running"
+    AT_TARGET = "only at the target"
+    AT_SOURCE = "only at the source"
+    BOTH = "running at both"
+    HAND_OVER = "standing still in the moment of hand-over"
+    STOPPED_AT_SOURCE = "stopped at the source"
+    NOWHERE = "nowhere"
+
+
+def verdict(source: Inspected, target: Inspected) -> Verdict:
+    """Decide from what both hosts' libvirt show now, never from what a call returned."""
+    if source.job:
+        return Verdict.FOLLOW
+    if target.state == "running":
+        return Verdict.BOTH if source.state == "running" else Verdict.AT_TARGET
+    if source.state == "running":
+        return Verdict.AT_SOURCE
+    if source.state in ("paused", "outgoing") or target.state in ("paused", "incoming"):
+        return Verdict.HAND_OVER
+    if target.present and not source.present:
+        return Verdict.AT_TARGET
+    return Verdict.STOPPED_AT_SOURCE if source.present else Verdict.NOWHERE
+
+
+def _prepare(ctx: Context, op: OperationRecord) -> OperationRecord:
+    meta = ctx.world.meta
+    plan = vm_of(ctx, op).plan(meta.cluster, meta.site)
+    order = PrepareIncoming(plan=plan, copy=_copies(op))
+    return ctx.tell(op, _target(op), order, ttl=ctx.world.settings.migration_ttl)
+
+
+def _prepared(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if not result.ok:
+        return passing(ctx, op, result, endless=False) or _roll_back(
+            ctx, op, f"{op.target} could not be made ready: {result.error}"
+        )
+    state, problem = ctx.world.host_state(_target(op), ctx.now)
+    if state is not HostState.UP:
+        return _roll_back(ctx, op, f"{op.target} takes no VM any more: {problem}")
+    return proceed(ctx, op, "execution")
+
+
+def _execute(ctx: Context, op: OperationRecord) -> OperationRecord:
+    vm, target = vm_of(ctx, op), ctx.world.hosts[_target(op)].hello
+    order = Migrate(
+        uuid=vm.uuid,
+        target_uri=target.migrate_uri,
+        target_address=target.address,
+        copy=_copies(op),
+        max_downtime_ms=vm.spec.max_downtime,
+        bandwidth_mib=int(op.args.get("bandwidth", 0)),
+    )
+    return ctx.tell(op, _source(op), order, ttl=ctx.world.settings.migration_ttl)
+
+
+def _executed(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    said = "libvirt says it is done" if result.ok else f"libvirt says: {result.error}"
+    outcome = dict(result.data) if result.ok else op.outcome
+    op = ctx.note(op, said, outcome=outcome, error="" if result.ok else result.error)
+    return proceed(ctx, op, "verification", "asking both hosts where it runs")
+
+
+def _verify(ctx: Context, op: OperationRecord) -> OperationRecord:
+    uuid = vm_of(ctx, op).uuid
+    op = ctx.put_operation(msgspec.structs.replace(op, args={**op.args, "seen": {}}))
+    op = ctx.tell(op, _source(op), Inspect(uuid=uuid), tag="-source")
+    return ctx.tell(op, _target(op), Inspect(uuid=uuid), tag="-target")
+
+
+def _seen(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if not result.ok:
+        return ctx.retry(op, f"{waiting.host} could not say where it runs: {result.error}")
+    try:
+        found = decode_spec(result.data, Inspected, "inspected")
+    except SpecError as problem:
+        return ctx.retry(op, f"{waiting.host} answered what cannot be read: {problem}")
+    role = "source" if waiting.host == op.source else "target"
+    seen = {**op.args["seen"], role: encode_spec(found)}
+    op = ctx.put_operation(msgspec.structs.replace(op, args={**op.args, "seen": seen}))
+    if op.waiting:
+        return op
+    source = decode_spec(seen["source"], Inspected)
+    target = decode_spec(seen["target"], Inspected)
+    return _decide(ctx, op, verdict(source, target))
+
+
+def _decide(ctx: Context, op: OperationRecord, found: Verdict) -> OperationRecord:
+    if found is Verdict.FOLLOW:
+        return proceed(ctx, op, "execution", "its migration is still running: following it")
+    if found is Verdict.BOTH:
+        ctx.alarm(
+            f"{op.vm} runs at both {op.source} and {op.target}: its copy at {op.source} is stopped at once"
+        )
+    if found in (Verdict.AT_TARGET, Verdict.BOTH):
+        why = f"live migration {op.id} from {op.source}" + (f": {op.why}" if op.why else "")
+        ctx.put_vm(msgspec.structs.replace(vm_of(ctx, op), host=op.target, why_here=why, problem=""))
+        return proceed(ctx, op, "finishing", f"it is {found.value}")
+    if found is Verdict.HAND_OVER:
+        if op.attempt == LOUD_AFTER * 2:
+            ctx.alarm(f"{op.vm} stands still between {op.source} and {op.target}; both hosts are asked on")
+        return ctx.retry(op, f"it is {found.value}: looking again", delay=1.0)
+    if found is Verdict.NOWHERE:
+        return _lost(ctx, op)
+    stays = "it goes on there" if found is Verdict.AT_SOURCE else "it was stopped by this"
+    cause = op.error or "libvirt ended the migration without a reason"
+    return _roll_back(ctx, op, f"{cause}; {op.vm} is at {op.source}, {stays}")
+
+
+def _lost(ctx: Context, op: OperationRecord) -> OperationRecord:
+    error = (
+        f"{op.vm} runs neither at {op.source} nor at {op.target} and is defined at neither; "
+        "nothing was started in its place: look at both hosts' QEMU logs before you delete or recreate it"
+    )
+    ctx.alarm(error)
+    ctx.put_vm(msgspec.structs.replace(vm_of(ctx, op), problem=error))
+    return fail(ctx, op, error)
+
+
+def _roll_back(ctx: Context, op: OperationRecord, error: str) -> OperationRecord:
+    return proceed(ctx, ctx.note(op, error, error=error), "rolling_back", error)
+
+
+def _clear_source(ctx: Context, op: OperationRecord) -> OperationRecord:
+    return ctx.tell(op, _source(op), Destroy(uuid=vm_of(ctx, op).uuid), tag="-stop")
+
+
+def _clear_target(ctx: Context, op: OperationRecord) -> OperationRecord:
+    return ctx.tell(op, _target(op), Destroy(uuid=vm_of(ctx, op).uuid), tag="-stop")
+
+
+def _cleared(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if not result.ok and result.code != "not_found":
+        return ctx.retry(op, f"tried again: {result.error}")
+    if waiting.action == Destroy.action:
+        return ctx.tell(op, waiting.host, Remove(uuid=vm_of(ctx, op).uuid, disks=_copies(op)))
+    if op.state == "finishing":
+        return complete(ctx, msgspec.structs.replace(op, error=""), f"it runs on {op.target}")
+    return fail(ctx, op, op.error)
+
+
+def _copies(op: OperationRecord) -> bool:
+    return bool(op.args.get("copy", False))
+
+
+def _source(op: OperationRecord) -> str:
+    assert op.source is not None
+    return op.source
+
+
+def _target(op: OperationRecord) -> str:
+    assert op.target is not None
+    return op.target
+
+
+KIND = Kind(
+    enter={
+        "preparation": _prepare,
+        "execution": _execute,
+        "verification": _verify,
+        "finishing": _clear_source,
+        "rolling_back": _clear_target,
+    },
+    result={
+        "preparation": _prepared,
+        "execution": _executed,
+        "verification": _seen,
+        "finishing": _cleared,
+        "rolling_back": _cleared,
+    },
+)

@@ -1,0 +1,40 @@
+"""Starting a stopped VM, stopping a running one."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hpgreedy.operations.context import Context
+from hpgreedy.operations.kinds.base import Kind, complete, fail, passing, vm_of
+from hpgreedy.operations.kinds.delete import shut_down
+from hpgreedy.operations.records import OperationRecord, Waiting
+from protocol.commands import Start
+from protocol.messages import CommandResult
+
+
+def _start(ctx: Context, op: OperationRecord) -> OperationRecord:
+    vm = vm_of(ctx, op)
+    assert vm.host is not None
+    return ctx.tell(op, vm.host, Start(uuid=vm.uuid))
+
+
+def _started(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if result.ok:
+        ctx.put_vm(msgspec.structs.replace(vm_of(ctx, op), desired="running", problem=""))
+        return complete(ctx, op, f"it runs on {op.source}")
+    return passing(ctx, op, result, endless=False) or fail(
+        ctx, op, f"{op.vm} was not started: {result.error}"
+    )
+
+
+def _stopped(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if result.ok:
+        ctx.put_vm(msgspec.structs.replace(vm_of(ctx, op), desired="stopped", problem=""))
+        return complete(ctx, op, "it is stopped and stays defined")
+    return passing(ctx, op, result, endless=False) or fail(
+        ctx, op, f"{op.vm} was not stopped: {result.error}"
+    )
+
+
+START = Kind(enter={"starting": _start}, result={"starting": _started})
+STOP = Kind(enter={"shutting_down": shut_down}, result={"shutting_down": _stopped})

@@ -1,0 +1,261 @@
+"""Requests become operations: validated against the world first, then accepted whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from hpgreedy.model import Claim, Cluster, Demand
+from hpgreedy.operations.context import Context, Refusal
+from hpgreedy.operations.kinds.base import begin
+from hpgreedy.operations.records import OperationRecord, VmRecord
+from hpgreedy.placement import NotPlaced, Placed, decide
+from protocol.spec import ImageManifest, SpecError, VmSpec
+
+MAC_PREFIX = "52:54:00"
+MAX_OPEN = 10_000
+MIGRATION_ALGORITHM = "best_fit"
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """A VM with its place and the images it stands on."""
+
+    spec: VmSpec
+    placed: Placed
+    image: ImageManifest | None
+    kernel_image: ImageManifest | None
+
+
+def submit(
+    ctx: Context, owner: str, specs: Sequence[VmSpec], algorithm: str, mint_uuid: Callable[[], str]
+) -> tuple[OperationRecord, ...]:
+    """Accept VMs: all are placed and reserved, or Refusal says why and nothing has changed."""
+    if len(ctx.world.open) + len(specs) > MAX_OPEN:
+        raise Refusal("busy", f"{len(ctx.world.open)} operations are open already; try again in a while")
+    _refuse_known(ctx, specs)
+    _refuse_taken_macs(ctx, specs)
+    planned = _plan(ctx, specs, algorithm)
+    return tuple(_create(ctx, owner, plan, mint_uuid()) for plan in planned)
+
+
+def migrate(
+    ctx: Context, owner: str, vm: VmRecord, *, to: str | None, bandwidth: int, why: str = ""
+) -> OperationRecord:
+    """Accept a live migration; Refusal says why not."""
+    hold_free(ctx, vm)
+    if not ctx.world.runs(vm):
+        raise Refusal("refused", f"{vm.key} does not run, so there is nothing to migrate live")
+    if to is not None and to == vm.host:
+        raise Refusal("refused", f"{vm.key} is on {to} already", "to")
+    demand = msgspec.structs.replace(Demand.of_spec(vm.spec), wanted_host=to)
+    answer = decide(ctx.world.cluster(ctx.now), demand, MIGRATION_ALGORITHM)
+    if isinstance(answer, NotPlaced):
+        raise Refusal("refused", answer.why, "to", {"rejections": _rejections(answer)})
+    return start_migration(ctx, owner, vm, answer.host, why or answer.why, bandwidth=bandwidth)
+
+
+def start_migration(
+    ctx: Context,
+    owner: str,
+    vm: VmRecord,
+    target: str,
+    why: str,
+    *,
+    bandwidth: int = 0,
+    parent: int | None = None,
+) -> OperationRecord:
+    """Begin a migration that has been decided."""
+    assert vm.host is not None
+    op = ctx.new_operation(
+        "migrate",
+        "preparation",
+        owner,
+        vm=vm.spec.id,
+        source=vm.host,
+        target=target,
+        why=why,
+        parent=parent,
+        args={"copy": _must_copy(ctx, vm, target), "bandwidth": bandwidth},
+    )
+    ctx.put_vm(msgspec.structs.replace(vm, operation=op.id))
+    return begin(ctx, op)
+
+
+def on_vm(ctx: Context, kind: str, state: str, owner: str, vm: VmRecord, **args: object) -> OperationRecord:
+    """Begin an operation that concerns a VM where it is: delete, start or stop."""
+    hold_free(ctx, vm)
+    op = ctx.new_operation(kind, state, owner, vm=vm.spec.id, source=vm.host, args=dict(args))
+    ctx.put_vm(msgspec.structs.replace(vm, operation=op.id))
+    return begin(ctx, op)
+
+
+def hold_free(ctx: Context, vm: VmRecord) -> None:
+    """Refuse when an operation has hold of the VM."""
+    if vm.operation is not None:
+        op = ctx.world.operations[vm.operation]
+        raise Refusal(
+            "busy", f"operation {op.id} ({op.kind}, {op.state}) has hold of {vm.key}; wait until it ends"
+        )
+
+
+def images_of(ctx: Context, spec: VmSpec, where: str) -> tuple[ImageManifest | None, ImageManifest | None]:
+    """The images a VM's disk and kernel come from; raises Refusal when one does not exist or fit."""
+    name = spec.image or ctx.world.settings.default_image
+    field = "image" if spec.image else "default_image"
+    image = _image(ctx, name, f"{where}.{field}") if name else None
+    kernel = image if image is not None and image.file("kernel") is not None else None
+    if spec.kernel is not None:
+        kernel = _image(ctx, spec.kernel.image, f"{where}.kernel.image") if spec.kernel.image else image
+        if kernel is None or kernel.file("kernel") is None:
+            named = kernel.name if kernel is not None else None
+            raise Refusal(
+                "bad_request",
+                f"{where}.kernel asks for a direct kernel boot, and "
+                + (f"image {named!r} has no kernel" if named else "no image is given")
+                + "; name an image with a kernel",
+                f"{where}.kernel",
+            )
+    return image, kernel
+
+
+def _image(ctx: Context, name: str, where: str) -> ImageManifest:
+    record = ctx.world.images.get(name)
+    if record is None or not record.ready or record.operation is not None:
+        ready = sorted(key for key, image in ctx.world.images.items() if image.ready)
+        known = f"known are {', '.join(ready)}" if ready else "there are none yet; `image add` adds one"
+        raise Refusal("bad_request", f"{where} is {name!r}, an image that does not exist; {known}", where)
+    return record.manifest
+
+
+def _refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
+    seen: set[str] = set()
+    for n, spec in enumerate(specs):
+        if spec.key in ctx.world.vms:
+            host = ctx.world.vms[spec.key].host
+            raise Refusal(
+                "exists",
+                f"vms[{n}].id is {spec.key!r}, and a VM of that id exists on {host}; "
+                "choose another id or delete that one first",
+                f"vms[{n}].id",
+            )
+        if spec.key in seen:
+            raise Refusal("bad_request", f"vms[{n}].id is {spec.key!r} for the second time", f"vms[{n}].id")
+        seen.add(spec.key)
+
+
+def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned]:
+    cluster = ctx.world.cluster(ctx.now)
+    planned = []
+    for n, spec in enumerate(specs):
+        image, kernel = images_of(ctx, spec, f"vms[{n}]")
+        demand = Demand.of_spec(spec)
+        try:
+            answer = decide(cluster, demand, algorithm)
+        except SpecError as error:
+            raise Refusal("bad_request", error.message, "algorithm") from error
+        if isinstance(answer, NotPlaced):
+            accepted = f" (the {n} before it would fit; nothing was accepted)" if n else ""
+            raise Refusal(
+                "refused",
+                f"{spec.key} was not placed: {answer.why}{accepted}",
+                f"vms[{n}]",
+                {"rejections": _rejections(answer), "ever": answer.ever},
+            )
+        planned.append(Planned(spec, answer, image, kernel))
+        cluster = _reserved(cluster, demand, answer)
+    return planned
+
+
+def _reserved(cluster: Cluster, demand: Demand, placed: Placed) -> Cluster:
+    """With the VM's reservation, and those at both ends of the moves that make room for it."""
+    for move in placed.moves:
+        moved = next(c.demand for c in cluster.claims_on(move.source) if c.demand.key == move.vm)
+        cluster = cluster.without(move.vm)
+        for host in (move.source, move.target):
+            cluster = cluster.with_claim(Claim(demand=moved, host=host, movable=False))
+    return cluster.with_claim(Claim(demand=demand, host=placed.host, movable=False))
+
+
+def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationRecord:
+    spec, placed = plan.spec, plan.placed
+    state = "making_room" if placed.moves else "provisioning"
+    op = ctx.new_operation(
+        "create", state, owner, vm=spec.id, target=placed.host, why=placed.why,
+        args={"algorithm": placed.algorithm},
+    )  # fmt: skip
+    growth = ctx.world.settings.growth
+    vm = VmRecord(
+        spec=spec,
+        uuid=uuid,
+        macs=_macs(ctx, spec),
+        max_cpu=spec.max_cpu or max(spec.cpu, int(spec.cpu * growth)),
+        max_memory=int(spec.max_memory or max(int(spec.memory), int(spec.memory * growth))),
+        owner=owner,
+        created=ctx.now.wall,
+        made_by=op.id,
+        host=placed.host,
+        operation=op.id,
+        image=plan.image,
+        kernel_image=plan.kernel_image,
+        why_here=placed.why,
+    )
+    ctx.put_vm(vm)
+    if not placed.moves:
+        return begin(ctx, op)
+    children = tuple(
+        start_migration(
+            ctx, owner, ctx.world.vms[move.vm], move.target, f"makes room for {spec.key}", parent=op.id
+        ).id
+        for move in placed.moves
+    )
+    return ctx.note(op, f"waits for operation(s) {', '.join(map(str, children))}", children=children)
+
+
+def _refuse_taken_macs(ctx: Context, specs: Sequence[VmSpec]) -> None:
+    taken = {mac: vm.key for vm in ctx.world.vms.values() for mac in vm.macs}
+    for v, spec in enumerate(specs):
+        for n, nic in enumerate(spec.nics or ()):
+            if nic.mac is None:
+                continue
+            if nic.mac in taken:
+                field = f"vms[{v}].nics[{n}].mac"
+                raise Refusal("bad_request", f"{field} is {nic.mac!r}, which {taken[nic.mac]} has", field)
+            taken[nic.mac] = spec.key
+
+
+def _macs(ctx: Context, spec: VmSpec) -> tuple[str, ...]:
+    """Addresses for the VM's cards: the cluster's counter gives each one once."""
+    taken = {mac for vm in ctx.world.vms.values() for mac in vm.macs}
+    wanted = [nic.mac for nic in spec.nics] if spec.nics is not None else [None]
+    macs: list[str] = []
+    for mac in wanted:
+        macs.append(mac or _next_mac(ctx, taken.union(macs)))
+    return tuple(macs)
+
+
+def _next_mac(ctx: Context, taken: set[str]) -> str:
+    base = int(ctx.world.meta.cluster[:6], 16)
+    while True:
+        number = ctx.world.meta.next_mac
+        ctx.put_meta(msgspec.structs.replace(ctx.world.meta, next_mac=(number + 1) % 2**24))
+        tail = f"{(base + number) % 2**24:06x}"
+        mac = f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
+        if mac not in taken:
+            return mac
+
+
+def _must_copy(ctx: Context, vm: VmRecord, target: str) -> bool:
+    """Disks are copied when the VM has some and the two hosts' pools are not the same storage."""
+    assert vm.host is not None
+    has_disk = vm.image is not None and vm.image.file("disk") is not None
+    if not has_disk and not vm.spec.disks and vm.spec.cloud_init is None:
+        return False
+    here, there = (
+        {pool.storage_id for pool in ctx.world.hosts[name].hello.pools} for name in (vm.host, target)
+    )
+    return not here & there
+
+
+def _rejections(answer: NotPlaced) -> list[dict[str, object]]:
+    return [{**msgspec.to_builtins(item), "sentence": item.sentence()} for item in answer.rejections]

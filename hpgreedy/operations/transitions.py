@@ -1,0 +1,69 @@
+"""The states of every kind of operation and how one follows another: the machine as data.
+
+`Context.goto` allows nothing else, and the diagrams of the documentation are drawn from this table.
+"""
+
+from __future__ import annotations
+
+ENDED = ("completed", "failed")
+
+TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
+    "create": {
+        "making_room": ("provisioning", "failed"),
+        "provisioning": ("starting", "cleaning"),
+        "starting": ("completed", "cleaning"),
+        "cleaning": ("failed",),
+    },
+    "delete": {
+        "shutting_down": ("removing", "failed"),
+        "destroying": ("removing", "failed"),
+        "removing": ("completed", "failed"),
+    },
+    "migrate": {
+        "preparation": ("execution", "rolling_back"),
+        "execution": ("verification",),
+        "verification": ("execution", "verification", "finishing", "rolling_back", "failed"),
+        "finishing": ("completed",),
+        "rolling_back": ("failed",),
+    },
+    "start": {"starting": ("completed", "failed")},
+    "stop": {"shutting_down": ("completed", "failed")},
+    "adopt": {"adopting": ("completed", "failed")},
+    "delete_image": {"deleting": ("completed", "failed")},
+}
+
+WHAT_IT_DOES: dict[str, str] = {
+    "making_room": "waits for the live migrations that make room on its host",
+    "provisioning": "the host fetches images, makes disks and defines the domain",
+    "starting": "the domain is being started",
+    "cleaning": "what was made of the VM is removed again",
+    "shutting_down": "the guest was asked to shut down",
+    "destroying": "the domain is stopped without asking the guest",
+    "removing": "domain and disks are removed from the host",
+    "preparation": "the target is made ready: images, networks, empty disks where they are copied",
+    "execution": "libvirt moves the running domain, peer to peer",
+    "verification": "both hosts are asked where the domain runs now; that decides the outcome",
+    "finishing": "what is left at the source is removed",
+    "rolling_back": "what was prepared at the target is removed; the domain goes on at the source",
+    "adopting": "our metadata is stamped into the domain",
+    "deleting": "the image's files are removed from the hosts",
+    "completed": "ended as asked",
+    "failed": "ended otherwise; the error says what failed and what state things are in",
+}
+
+
+def first_states(kind: str) -> tuple[str, ...]:
+    """The states an operation of this kind can begin in: those that no other state leads to."""
+    table = TRANSITIONS[kind]
+    reached = {target for state, targets in table.items() for target in targets if target != state}
+    return tuple(state for state in table if state not in reached)
+
+
+def mermaid(kind: str) -> str:
+    """The state diagram of a kind, in Mermaid's notation."""
+    lines = ["stateDiagram-v2"]
+    lines += [f"  [*] --> {state}" for state in first_states(kind)]
+    for state, targets in TRANSITIONS[kind].items():
+        lines += [f"  {state} --> {target}" for target in targets]
+    lines += [f"  {state} --> [*]" for state in ENDED]
+    return "\n".join(lines)
