@@ -16,7 +16,8 @@ SETTLING = 5.0
 def compare(ctx: Context, host: str, report: Report, only: str | None = None) -> None:
     """Follow reality for VMs that no operation has hold of, and say what differs from what is wanted.
 
-    `only` limits it to one domain's uuid. Nothing is started, stopped or deleted here: a VM that is not as desired is shown as such.
+    `only` limits it to one domain's uuid. Nothing is started, stopped or deleted here: a VM that is not as
+    desired is shown as such.
     """
     by_uuid = {domain.uuid: domain for domain in report.domains}
     for vm in list(ctx.world.vms.values()):

@@ -1,0 +1,1 @@
+"""The shell of the head node: timers, threads and the two doors; decisions are made elsewhere."""

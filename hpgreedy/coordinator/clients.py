@@ -1,0 +1,107 @@
+"""The clients' door: requests in JSON, answered from the table of commands."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import structlog
+
+from hpgreedy.coordinator.access import Caller
+from hpgreedy.coordinator.core import Core
+from hpgreedy.coordinator.handlers import Started
+from hpgreedy.coordinator.table import TABLE, Verb
+from hpgreedy.coordinator.views import op_view
+from hpgreedy.operations.context import Context, Refusal
+from hpgreedy.operations.records import OperationRecord, RequestRecord
+from protocol.messages import Reply, Request
+from protocol.spec import SpecError, decode_spec, encode_spec
+from protocol.verbs import OpsStarted
+
+_LOG = structlog.get_logger("clients")
+
+
+async def answer(core: Core, caller: Caller, request_id: str, request: Request) -> Reply:
+    """Answer a request; whatever goes wrong becomes a Reply that says so."""
+    try:
+        verb = _verb(caller, request)
+        ask = decode_spec(request.args, verb.request)
+        result = await _run(core, caller, request_id, verb, ask)
+    except Refusal as refusal:
+        if refusal.code == "forbidden":
+            core.refused["forbidden"] += 1
+            _LOG.warning("forbidden", caller=caller.name, verb=request.verb, reason=refusal.message)
+        return Reply(
+            ok=False,
+            code=refusal.code,
+            error=refusal.message,
+            field=refusal.field,
+            details=encode_spec(refusal.details),
+        )
+    except SpecError as error:
+        return Reply(ok=False, code="bad_request", error=error.message, field=error.field)
+    except Exception:
+        _LOG.exception("a handler failed", verb=request.verb, request=request_id)
+        return Reply(
+            ok=False,
+            code="failed",
+            error=f"the coordinator failed while it answered {request.verb}; "
+            "its log has the details, and nothing was accepted",
+        )
+    return Reply(ok=True, result=encode_spec(result))
+
+
+def _verb(caller: Caller, request: Request) -> Verb:
+    verb = TABLE.get(request.verb)
+    if verb is None:
+        raise Refusal(
+            "bad_request", f"verb is {request.verb[:80]!r}; known are {', '.join(sorted(TABLE))}", "verb"
+        )
+    if not caller.may(verb.role):
+        raise Refusal(
+            "forbidden",
+            f"{request.verb} needs the role {verb.role}; {caller.name} has the role {caller.role}",
+        )
+    return verb
+
+
+async def _run(core: Core, caller: Caller, request_id: str, verb: Verb, ask: Any) -> Any:
+    known = core.world.requests.get(f"{caller.public_key}:{request_id}")
+    if known is not None:
+        await core.committer.drained()
+        return _started(core, known)
+    result = verb.handler(core, caller, ask)
+    if inspect.isawaitable(result):
+        result = await result
+    if isinstance(result, Started):
+        return await _accept(core, caller, request_id, result)
+    return result
+
+
+async def _accept(core: Core, caller: Caller, request_id: str, started: Started) -> OpsStarted:
+    """Begin operations; returns once they and the request's id are on disk."""
+    accepted: list[RequestRecord] = []
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def act(ctx: Context) -> None:
+        ops: tuple[OperationRecord, ...] = started.act(ctx)
+        record = RequestRecord(at=ctx.now.wall, operations=tuple(op.id for op in ops), notes=started.notes)
+        ctx.put_request(f"{caller.public_key}:{request_id}", record)
+        accepted.append(record)
+
+    async def then() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    core.change(act, then)
+    await done
+    return _started(core, accepted[0])
+
+
+def _started(core: Core, record: RequestRecord) -> OpsStarted:
+    ops = (core.world.operations.get(number) for number in record.operations)
+    return OpsStarted(
+        operations=tuple(op_view(op, core.engine.progress.get(op.id)) for op in ops if op is not None),
+        notes=record.notes,
+    )

@@ -1,0 +1,183 @@
+"""From records to what clients are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hpgreedy.model import Cluster, HostState
+from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
+from hpgreedy.operations.world import HostLive, Now, World
+from protocol.messages import MigrationProgress
+from protocol.spec import encode_spec
+from protocol.verbs import ForeignDomain, HostView, ImageView, OpStep, OpView, VmView
+
+SETTLING = 5.0
+_BY_OPERATION = {
+    ("create", "making_room"): "pending",
+    ("create", "provisioning"): "provisioning",
+    ("create", "starting"): "starting",
+    ("create", "cleaning"): "deleting",
+    ("start", "starting"): "starting",
+    ("stop", "shutting_down"): "stopping",
+}
+_BY_KIND = {"migrate": "migrating", "delete": "deleting"}
+_BY_DOMAIN = {"shutoff": "stopped", "incoming": "migrating", "outgoing": "migrating"}
+
+
+def vm_state(world: World, vm: VmRecord, now: Now) -> str:
+    """The state of a VM as `VmView` documents it."""
+    if vm.operation is not None:
+        op = world.operations[vm.operation]
+        return _BY_OPERATION.get((op.kind, op.state)) or _BY_KIND.get(op.kind, op.state)
+    if vm.host not in world.hosts:
+        return "unknown"
+    state, _ = world.host_state(vm.host, now)
+    if state in (HostState.UNREACHABLE, HostState.DOWN):
+        return "unknown"
+    domain = world.domain(vm)
+    if domain is None:
+        fresh = now.mono - world.settled.get(vm.key, float("-inf")) < SETTLING
+        reported = world.live.get(vm.host, HostLive()).report is not None
+        return vm.desired if fresh else ("missing" if reported else "unknown")
+    return _BY_DOMAIN.get(domain.state, domain.state)
+
+
+def vm_view(world: World, vm: VmRecord, now: Now, *, whole: bool = False) -> VmView:
+    """A VM; with its spec when `whole`."""
+    domain = world.domain(vm)
+    return VmView(
+        id=vm.spec.id,
+        uuid=vm.uuid,
+        host=vm.host,
+        state=vm_state(world, vm, now),
+        desired=vm.desired,
+        cpu=vm.spec.cpu,
+        memory=int(vm.spec.memory),
+        max_cpu=vm.max_cpu,
+        max_memory=vm.max_memory,
+        memory_used=domain.memory_used_mib if domain is not None else 0,
+        cpu_percent=world.cpu_percent.get(vm.uuid) if domain is not None else None,
+        image=vm.image.name if vm.image is not None else None,
+        macs=vm.macs,
+        owner=vm.owner,
+        labels=vm.spec.labels,
+        pinned=vm.spec.pinned,
+        operation=vm.operation,
+        why_here=vm.why_here,
+        problem=vm.problem,
+        created=vm.created,
+        spec=encode_spec(vm.spec) if whole else {},
+    )
+
+
+def host_view(world: World, name: str, now: Now, cluster: Cluster | None = None) -> HostView:
+    """A host with what is given out on it; `cluster` is computed when it is not at hand."""
+    record, live = world.hosts[name], world.live.get(name, HostLive())
+    cluster = cluster or world.cluster(now)
+    host, used = cluster.hosts[name], cluster.used(name)
+    state, problem = world.host_state(name, now)
+    shown = "left" if live.left else {"down": "hypervisor-down"}.get(state.value, state.value)
+    usage = live.report.usage if live.report is not None else None
+    pools = live.report.pools if live.report is not None and live.report.pools else record.hello.pools
+    here = tuple(vm.spec.id for vm in world.vms.values() if vm.host == name)
+    hello = record.hello
+    return HostView(
+        name=name,
+        id=record.id,
+        state=shown,
+        problem=problem,
+        cpu=host.cpu,
+        memory=host.memory,
+        cpu_capacity=host.cpu_capacity,
+        memory_capacity=host.memory_capacity,
+        cpu_allocated=used.cpu,
+        memory_allocated=used.memory,
+        cpu_overcommit=host.cpu_overcommit,
+        memory_overcommit=host.memory_overcommit,
+        cpu_percent=usage.cpu_percent if usage is not None else 0.0,
+        memory_used=usage.memory_used_mib if usage is not None else 0,
+        vms=len(here),
+        address=hello.address,
+        hypervisor=hello.hypervisor,
+        hypervisor_uuid=hello.hypervisor_uuid,
+        accelerator=hello.accelerator.kind,
+        accelerator_reason=hello.accelerator.reason,
+        versions=hello.versions,
+        labels=hello.labels,
+        resources=host.resources,
+        pools=tuple(msgspec.to_builtins(pool) for pool in pools),
+        networks=hello.networks,
+        bridges=hello.bridges,
+        migrate_uri=hello.migrate_uri,
+        last_report=live.heard_wall,
+        foreign=tuple(foreign_domains(world, name)),
+        vm_ids=here,
+    )
+
+
+def foreign_domains(world: World, name: str) -> list[ForeignDomain]:
+    """The domains on a host that are none of this cluster's VMs."""
+    report = world.live.get(name, HostLive()).report
+    ours = {vm.uuid for vm in world.vms.values()}
+    return [
+        ForeignDomain(
+            name=domain.name,
+            uuid=domain.uuid,
+            host=name,
+            state=domain.state,
+            cpu=domain.cpus,
+            memory=domain.memory_mib,
+        )
+        for domain in (report.domains if report is not None else ())
+        if domain.uuid not in ours
+    ]
+
+
+def op_view(op: OperationRecord, progress: MigrationProgress | None = None, *, whole: bool = True) -> OpView:
+    """An operation; its history only when `whole`."""
+    return OpView(
+        id=op.id,
+        kind=op.kind,
+        state=op.state,
+        done=op.done,
+        ok=op.ok,
+        vm=op.vm,
+        source=op.source,
+        target=op.target,
+        owner=op.owner,
+        created=op.created,
+        updated=op.updated,
+        error=op.error,
+        why=op.why,
+        parent=op.parent,
+        children=op.children,
+        progress=progress,
+        outcome=op.outcome,
+        history=tuple(OpStep(at=s.at, state=s.state, note=s.note) for s in op.history) if whole else (),
+    )
+
+
+def image_view(world: World, image: ImageRecord) -> ImageView:
+    """An image and the VMs that stand on it."""
+    manifest = image.manifest
+    files: list[dict[str, Any]] = [msgspec.to_builtins(file) for file in manifest.files]
+    return ImageView(
+        name=manifest.name,
+        files=tuple(files),
+        cmdline=manifest.cmdline,
+        virtual_size=int(manifest.virtual_size) if manifest.virtual_size is not None else None,
+        state="ready" if image.ready else "uploading",
+        used_by=tuple(vm.spec.id for vm in users_of(world, manifest.name)),
+        default=world.settings.default_image == manifest.name,
+    )
+
+
+def users_of(world: World, image: str) -> list[VmRecord]:
+    """The VMs whose disk or kernel comes from the image."""
+    return [
+        vm
+        for vm in world.vms.values()
+        if any(used is not None and used.name == image for used in (vm.image, vm.kernel_image))
+    ]
