@@ -109,21 +109,26 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
 
     def with_claim(self, claim: Claim) -> Cluster:
         """With one claim more."""
-        new = Cluster(self.hosts, (*self.claims, claim))
-        new.__dict__["scale"] = self.scale
-        new.__dict__["_used"] = {**self._used, claim.host: self.used(claim.host).plus(claim.demand)}
-        return new
+        used = {**self._used, claim.host: self.used(claim.host).plus(claim.demand)}
+        return self._changed((*self.claims, claim), used)
 
     def without(self, vm: str, host: str | None = None) -> Cluster:
         """Without the VM's claims, or only without the one on `host`."""
-        return Cluster(
-            self.hosts,
-            tuple(
-                claim
-                for claim in self.claims
-                if claim.demand.key != vm or (host is not None and claim.host != host)
-            ),
-        )
+        kept: list[Claim] = []
+        used = dict(self._used)
+        for claim in self.claims:
+            if claim.demand.key != vm or (host is not None and claim.host != host):
+                kept.append(claim)
+            else:
+                used[claim.host] = used[claim.host].minus(claim.demand)
+        return self._changed(tuple(kept), used)
+
+    def _changed(self, claims: tuple[Claim, ...], used: dict[str, Used]) -> Cluster:
+        """The same hosts with other claims; what follows from them is handed on and not summed anew."""
+        new = Cluster(self.hosts, claims)
+        new.__dict__["_used"] = used
+        new.__dict__["scale"] = self.scale
+        return new
 
 
 def _sum(claims: tuple[Claim, ...]) -> Used:

@@ -2,7 +2,7 @@
 
 from hpgreedy.placement.algorithms import ALGORITHMS, DEFAULT, known
 from hpgreedy.placement.constraints import check, fits
-from hpgreedy.placement.decide import decide
+from hpgreedy.placement.decide import carried_out, decide
 from hpgreedy.placement.decision import Algorithm, Move, NotPlaced, Placed, Reason, Rejection
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Placed",
     "Reason",
     "Rejection",
+    "carried_out",
     "check",
     "decide",
     "fits",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpgreedy.model import Cluster, Demand, Host
+from hpgreedy.model import Claim, Cluster, Demand, Host
 from hpgreedy.placement.algorithms import DEFAULT, known
 from hpgreedy.placement.constraints import check
 from hpgreedy.placement.decision import NotPlaced, Placed, Question, Rejection
@@ -28,6 +28,15 @@ def decide(cluster: Cluster, demand: Demand, algorithm: str = DEFAULT) -> Placed
         rejections=question.rejections,
         algorithm=chosen.name,
     )
+
+
+def carried_out(cluster: Cluster, demand: Demand, placed: Placed) -> Cluster:
+    """The cluster once the moves are done and the VM stands on its host, free to be moved itself."""
+    for move in placed.moves:
+        claim = next(each for each in cluster.claims_on(move.source) if each.demand.key == move.vm)
+        moved = Claim(demand=claim.demand, host=move.target, movable=claim.movable)
+        cluster = cluster.without(move.vm, move.source).with_claim(moved)
+    return cluster.with_claim(Claim(demand=demand, host=placed.host))
 
 
 def _question(cluster: Cluster, demand: Demand) -> Question:
