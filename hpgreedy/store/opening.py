@@ -103,7 +103,7 @@ def _settle(engine: Engine, file: Path) -> None:
         cursor = connection.cursor()
         problem = cursor.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
-            raise StoreError(_damaged(file, problem))
+            raise StoreError(_damaged(file, " ".join(problem.split())))
         mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
         if mode != "wal":
             raise StoreError(
