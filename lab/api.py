@@ -52,7 +52,7 @@ class LabHost:
         return self.data_folder / POOL_PATH.lstrip("/")
 
     def enter(self, command: Sequence[str]) -> list[str]:
-        """Return the argument list that runs a command inside this host; signals and exit code pass through."""
+        """Return the argument list that runs a command inside this host (see lab.enter)."""
         return lifecycle.enter(self.state, self.name, list(command))
 
     def popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
@@ -80,9 +80,8 @@ class LabHost:
 
     def virsh(self, *arguments: str, timeout: float = 60, check: bool = True) -> str:
         """Run virsh inside this host and return its output."""
-        return self.run(
-            ["virsh", "-q", "-c", "qemu:///system", *arguments], timeout=timeout, check=check
-        ).stdout
+        command = ["virsh", "-q", "-c", "qemu:///system", *arguments]
+        return self.run(command, timeout=timeout, check=check).stdout
 
     def alive(self) -> bool:
         """Tell whether the host itself runs."""

@@ -45,7 +45,7 @@ def make_host(lab: str, host: str) -> None:
 
 
 def join_host(lab: str, host: str) -> None:
-    """Put the calling process at the top of the host's part, which a new cgroup namespace takes as its root."""
+    """Put the calling process at the top of the host's part: a new cgroup namespace's root."""
     for hierarchy in hierarchies():
         (hierarchy / host_folder(lab, host) / "cgroup.procs").write_text("0")
 

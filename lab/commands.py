@@ -20,9 +20,7 @@ def run(command: Sequence[str], text: str | None = None, seconds: float = 30) ->
             stdin=subprocess.DEVNULL if text is None else None,
         )
     except FileNotFoundError as error:
-        raise LabError(
-            f"{command[0]} is not installed; see the list of packages in the lab's guide"
-        ) from error
+        raise LabError(f"{command[0]} is not installed; install it and try again") from error
     except subprocess.TimeoutExpired as error:
         raise LabError(f"`{shlex.join(command)}` did not end within {seconds:.0f} s") from error
     if done.returncode != 0:

@@ -1,9 +1,9 @@
 """Run one command inside a host, in all its namespaces and its cgroup.
 
 A plain nsenter cannot do this well: entering a PID namespace needs a fork, and the process that stays outside
-then hides the command from signals. Here it passes on every signal it gets, ends the way the command ended, and
-when it is killed with SIGKILL the kernel kills the command. (Grandchildren that the command left behind are
-not touched; SIGSTOP cannot be passed on.)
+then hides the command from signals. Here it passes on every signal it gets, ends the way the command ended,
+and when it is killed with SIGKILL the kernel kills the command. (Grandchildren that the command left behind
+are not touched; SIGSTOP cannot be passed on.)
 """
 
 import os
@@ -76,7 +76,7 @@ def _become(command: list[str], namespaces: list[int], groups: list[int], parent
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
     except FileNotFoundError:
         os.write(2, f"{command[0]}: no such command in this host\n".encode())
         os._exit(127)

@@ -1,11 +1,11 @@
 """Build the test guest: the distribution's cloud kernel and a few scripts on busybox, no operating system.
 
 It prints to ttyS0, each line beginning with `hpg-guest: `:
-  `booted start_id=HEX ip=ADDRESS`, then `count=N` once a second; `seed hostname=NAME user=NAME` when a NoCloud
-  seed (ISO 9660, label cidata) is attached; `disk last count=N` when /dev/vda holds the count of an earlier
-  life; `memory BAD (…)` and `power button pressed` when that is so.
-It answers HTTP on port 80: `/count` with {"count", "start_id", "nonce", "mem": "ok|BAD", "disk": "ok|BAD|none"},
-  and `/verify` with the same after checking the whole 16 MiB pattern at once.
+  `booted start_id=HEX ip=ADDRESS`, then `count=N` once a second; `seed hostname=NAME user=NAME` when a
+  NoCloud seed (ISO 9660, label cidata) is attached; `disk last count=N` when /dev/vda holds the count of an
+  earlier life; `memory BAD (…)` and `power button pressed` when that is so.
+It answers HTTP on port 80: `/count` with {"count", "start_id", "nonce", "mem": "ok|BAD", "disk":
+  "ok|BAD|none"}, and `/verify` with the same after checking the whole 16 MiB pattern at once.
 Kernel arguments: `hpg.net=10.X` (address from the MAC, see lab.names.guest_ip; without it DHCP is asked),
   `hpg.dirty=MIB_PER_SECOND` and `hpg.area=MIB` (rewrite that much memory, and check it).
 """
@@ -122,7 +122,8 @@ def domain_xml(
     return f"""<domain type='qemu'>
  <name>{name}</name>{f"<uuid>{uuid}</uuid>" if uuid else ""}
  <memory unit='MiB'>{memory_mib}</memory><vcpu>{vcpus}</vcpu>
- <os><type arch='x86_64' machine='q35'>hvm</type><kernel>{guest.kernel}</kernel><initrd>{guest.initrd}</initrd>
+ <os><type arch='x86_64' machine='q35'>hvm</type>
+ <kernel>{guest.kernel}</kernel><initrd>{guest.initrd}</initrd>
  <cmdline>{guest.cmdline} hpg.net={net} {extra_cmdline}</cmdline></os>
  <features><acpi/></features><cpu mode='custom' match='exact'><model fallback='forbid'>qemu64</model></cpu>
  <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>

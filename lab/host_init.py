@@ -1,8 +1,8 @@
 """A host's first process: makes the namespaces, sets the host up, then only collects orphans.
 
-It is process 1 of the host's PID namespace, so that when it dies, however it dies, the kernel kills everything
-that ever ran in the host. It does nothing before the starter has written down who it is and sent `go`; if the
-starter dies earlier, it sees the end of its input and goes.
+It is process 1 of the host's PID namespace, so that when it dies, however it dies, the kernel kills
+everything that ever ran in the host. It does nothing before the starter has written down who it is and sent
+`go`; if the starter dies earlier, it sees the end of its input and goes.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ def main() -> None:
     """Start a host as its JSON plan in the first argument says; report on stdout."""
     plan = json.loads(sys.argv[1])
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
     cgroups.join_host(plan["lab"], plan["host"])
     linux.unshare(_NAMESPACES)
     child = os.fork()

@@ -29,7 +29,7 @@ log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 
 
 def qemu_conf(address: str) -> str:
-    """Return qemu.conf for hosts that share one kernel and have no systemd, SELinux or AppArmor of their own."""
+    """Return qemu.conf for hosts that share one kernel and have no security module of their own."""
     return f"""user = "root"
 group = "root"
 security_driver = "none"

@@ -31,6 +31,7 @@ _OWN_FOLDERS = (
     "var/cache/libvirt",
     "var/lib/hpgreedy",
 )
+_OWN_FILES = ("hosts", "hostname", "machine-id", "resolv.conf")
 _START_LIBVIRTD = ["libvirtd", "--listen", "--daemon", "--pid-file", "/run/libvirtd.pid"]
 
 
@@ -125,23 +126,34 @@ def _make(name: str, hosts: int, storage: str) -> LabState:
         save(state)
         network.make_bridge(slot)
     _write_files(state)
-    waiting = []
-    for host in state.host_names:
-        cgroups.make_host(name, host)
-        starter, process = _start_init(state, host)
-        state = state.with_init(host, process)
-        save(state)
-        waiting.append((host, starter))
-        network.plug(slot, host, process.pid)
-    for host, starter in waiting:
-        _release(host, starter)
-    for host, starter in waiting:
-        _await_ready(host, starter)
+    with contextlib.ExitStack() as pipes:
+        state, waiting = _start_inits(state, pipes)
+        for host, starter in waiting:
+            _release(host, starter)
+        for host, starter in waiting:
+            _await_ready(host, starter)
     _start_all_libvirtd(state)
     _check_reach(state)
     state = replace(state, ready=True)
     save(state)
     return state
+
+
+def _start_inits(
+    state: LabState, pipes: contextlib.ExitStack
+) -> tuple[LabState, list[tuple[str, "subprocess.Popen[str]"]]]:
+    waiting = []
+    for host in state.host_names:
+        cgroups.make_host(state.name, host)
+        # Between the birth of a host and its record an interruption has to wait; a SIGKILL closes the pipe
+        # and so ends the host.
+        with _undisturbed():
+            starter, process = _start_init(state, host, pipes)
+            state = state.with_init(host, process)
+            save(state)
+        waiting.append((host, starter))
+        network.plug(state.place, host, process.pid)
+    return state, waiting
 
 
 def _write_files(state: LabState) -> None:
@@ -158,6 +170,8 @@ def _write_files(state: LabState) -> None:
         lines = ["127.0.0.1 localhost", "::1 localhost", *(f"{address} {name}" for address, name in names)]
         (data / "etc/hosts").write_text("\n".join(lines) + "\n")
         (data / "etc/hostname").write_text(f"{host}\n")
+        # The machine's name servers cannot be reached from here, and waiting for them takes ten seconds.
+        (data / "etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
         uuid = host_uuid(state.name, host)
         (data / "etc/machine-id").write_text(uuid.replace("-", "") + "\n")
         libvirt_files.write(data, state.place.address(host), uuid)
@@ -169,7 +183,7 @@ def _plan(state: LabState, host: str) -> str:
     paths = LabPaths(state.name)
     data = paths.host_data(host)
     binds = [(str(data / folder), f"/{folder}") for folder in _OWN_FOLDERS]
-    binds += [(str(data / "etc" / file), f"/etc/{file}") for file in ("hosts", "hostname", "machine-id")]
+    binds += [(str(data / "etc" / file), f"/etc/{file}") for file in _OWN_FILES]
     if state.storage == "shared":
         binds.append((str(paths.shared_pool), "/var/lib/hpgreedy/pool"))
     # Last, because the run folder itself lies below /run.
@@ -178,7 +192,9 @@ def _plan(state: LabState, host: str) -> str:
     return json.dumps({"lab": state.name, "host": host, "binds": binds, "ip": ip})
 
 
-def _start_init(state: LabState, host: str) -> tuple["subprocess.Popen[str]", Process]:
+def _start_init(
+    state: LabState, host: str, pipes: contextlib.ExitStack
+) -> tuple["subprocess.Popen[str]", Process]:
     code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from lab.host_init import main; main()"
     project = str(Path(__file__).resolve().parent.parent)
     starter = subprocess.Popen(
@@ -189,8 +205,11 @@ def _start_init(state: LabState, host: str) -> tuple["subprocess.Popen[str]", Pr
         text=True,
         cwd="/",
     )
+    assert starter.stdin is not None
     assert starter.stdout is not None
     assert starter.stderr is not None
+    for pipe in (starter.stdin, starter.stdout, starter.stderr):
+        pipes.callback(pipe.close)
     first = starter.stdout.readline().strip()
     starter.wait(timeout=20)
     process = Process.of(int(first)) if first.isdigit() else None
@@ -214,8 +233,6 @@ def _await_ready(host: str, starter: "subprocess.Popen[str]") -> None:
     answer = starter.stdout.readline().strip()
     if answer != "ready":
         raise LabError(f"{host} could not be set up: {answer or starter.stderr.read().strip()[-500:]}")
-    starter.stdout.close()
-    starter.stderr.close()
 
 
 def _start_all_libvirtd(state: LabState) -> None:
@@ -238,8 +255,8 @@ def _check_reach(state: LabState) -> None:
         run(enter(state, first, [sys.executable, "-c", probe]))
     except LabError as error:
         raise LabError(
-            f"{first} does not reach {last} at {target[0]}:{target[1]}; the lab was taken away again; most likely "
-            "this machine filters bridged packets: allow forwarding between ports of "
+            f"{first} does not reach {last} at {target[0]}:{target[1]}; the lab was taken away again; "
+            "most likely this machine filters bridged packets: allow forwarding between ports of "
             f"{state.place.bridge}, or set net.bridge.bridge-nf-call-iptables to 0 ({error})"
         ) from error
 

@@ -93,7 +93,7 @@ class Cluster:
         return self.start("coordinator", self.lines.coordinator())
 
     def start_agent(self, host: str, token: str | None = None) -> "subprocess.Popen[bytes]":
-        """Start the agent of a host; its log is run_dir/agent-HOST.log. Without a token the client makes one."""
+        """Start a host's agent, logging to run_dir/agent-HOST.log; without a token the client makes one."""
         whom = self.lab.host(host)
         command = self.lines.agent(whom, token or self.new_token(), self.memory_gib)
         return self.start(f"agent-{host}", whom.enter(command))

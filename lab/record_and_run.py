@@ -23,6 +23,6 @@ def main() -> None:
     assert process is not None
     programs_record.write(Path(folder), name, [process])
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
     except OSError as error:
         sys.exit(f"{command[0]} cannot be run: {error}")
