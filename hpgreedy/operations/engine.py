@@ -152,9 +152,11 @@ class Engine:
                 op = self.world.operations.get(number)
                 if op is not None and not op.done and not op.waiting:
                     begin(ctx, op)
+            just_told = {tell.waiting.id for tell in ctx.tells}
             for name in self.world.hosts:
                 if self._reachable(name, now):
-                    ctx.tells.extend(self._unconfirmed(name, now))
+                    again = self._unconfirmed(name, now)
+                    ctx.tells.extend(tell for tell in again if tell.waiting.id not in just_told)
 
         return self.run(now, act)
 

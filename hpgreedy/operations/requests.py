@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from hpgreedy.model import Claim, Cluster, Demand
+from hpgreedy.model import Claim, Cluster, Demand, HostState
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.base import begin
 from hpgreedy.operations.records import OperationRecord, VmRecord
@@ -44,6 +44,10 @@ def migrate(
 ) -> OperationRecord:
     """Accept a live migration; Refusal says why not."""
     hold_free(ctx, vm)
+    assert vm.host is not None
+    state, problem = ctx.world.host_state(vm.host, ctx.now)
+    if state not in (HostState.UP, HostState.DRAINING):
+        raise Refusal("refused", f"{vm.key} is on {vm.host}, which is {state.value}: {problem}")
     if not ctx.world.runs(vm):
         raise Refusal("refused", f"{vm.key} does not run, so there is nothing to migrate live")
     if to is not None and to == vm.host:

@@ -41,8 +41,8 @@ def decode_spec(raw: object, kind: type[T], where: str = "") -> T:
 
 
 def encode_spec(value: object) -> Any:
-    """Turn a spec into builtin values that JSON and msgpack carry."""
-    return msgspec.to_builtins(value, enc_hook=_enc_hook)
+    """Turn a spec into builtin values that JSON and msgpack carry (lists, never tuples)."""
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(value, enc_hook=_enc_hook))
 
 
 def decode_json(text: bytes | str, what: str = "input") -> Any:

@@ -148,10 +148,16 @@ def _clear_source(ctx: Context, op: OperationRecord) -> OperationRecord:
 
 
 def _clear_target(ctx: Context, op: OperationRecord) -> OperationRecord:
-    return ctx.tell(op, _target(op), Destroy(uuid=vm_of(ctx, op).uuid), tag="-stop")
+    if any(step.state == "execution" for step in op.history):
+        return ctx.tell(op, _target(op), Destroy(uuid=vm_of(ctx, op).uuid), tag="-stop")
+    # Nothing was sent there yet, so a domain that runs there is not this migration's to stop.
+    return ctx.tell(op, _target(op), Remove(uuid=vm_of(ctx, op).uuid, disks=_copies(op)))
 
 
 def _cleared(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if result.code == "refused" and op.state == "rolling_back":
+        ctx.alarm(f"{waiting.host} kept what it has of {op.vm}: {result.error}")
+        return fail(ctx, op, f"{op.error}; {waiting.host} kept what it has of it: {result.error}")
     if not result.ok and result.code != "not_found":
         return ctx.retry(op, f"tried again: {result.error}")
     if waiting.action == Destroy.action:

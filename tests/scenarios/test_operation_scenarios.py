@@ -1,0 +1,211 @@
+"""Runs every folder of `operations/`: steps.json is played against the engine, expected.log is what follows.
+
+Set HPG_WRITE_EXPECTED=1 to write expected.log anew after a change that was meant; then read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from hpgreedy.operations import requests
+from hpgreedy.operations.context import Context, Refusal, Tell
+from hpgreedy.operations.engine import Engine, Outcome
+from hpgreedy.operations.ports import Change
+from hpgreedy.operations.records import ImageRecord, Meta
+from hpgreedy.operations.world import Now, Settings, World
+from hpgreedy.store import MemoryStore
+from protocol.messages import (
+    Accelerator,
+    Capacity,
+    CommandResult,
+    DomainReport,
+    Hello,
+    PoolFacts,
+    Report,
+    Usage,
+)
+from protocol.spec import ImageFile, ImageManifest, parse_cluster_file
+
+FOLDER = Path(__file__).parent / "operations"
+SCENARIOS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
+
+
+class Player:
+    """Plays steps against an engine whose hosts are the steps' author."""
+
+    def __init__(self, scenario: dict[str, Any]) -> None:
+        self.log: list[str] = []
+        self.hosts = scenario["hosts"]
+        self.store = MemoryStore(clock=lambda: 0.0)
+        self.epoch = self.store.claim_epoch()
+        self.mono = 1000.0
+        self.uuids = 0
+        self.outstanding: list[Tell] = []
+        self.states: dict[int, str] = {}
+        self.reported: dict[str, list[dict[str, str]]] = {}
+        self._load()
+        self._act(lambda ctx: ctx.put_meta(self.world.meta))
+        self._act(lambda ctx: ctx.put_image(ImageRecord(manifest=IMAGE, ready=True)))
+        for name in self.hosts:
+            self.hello(name)
+            self.report(name, {})
+        self.log.clear()
+
+    def _load(self) -> None:
+        meta = Meta(cluster="c0ffee00" * 4)
+        self.world = World.load(self.store.load(), Settings(default_image="guest"), meta)
+        self.engine = Engine(self.world)
+
+    @property
+    def now(self) -> Now:
+        return Now(wall=self.mono + 1e6, mono=self.mono)
+
+    def _act(self, act: Any) -> None:
+        self.follow(self.engine.run(self.now, act))
+
+    def follow(self, outcome: Outcome) -> None:
+        changes: tuple[Change, ...] = outcome.context.changes
+        if changes:
+            self.store.append(self.epoch, changes)
+        for op in self.world.operations.values():
+            if self.states.get(op.id) != op.state:
+                self.states[op.id] = op.state
+                error = f": {op.error}" if op.done and op.error else ""
+                self.log.append(
+                    f"operation {op.id} {op.kind} {op.vm or ''} is {op.state}{error}".replace("  ", " ")
+                )
+        for sentence in outcome.context.alarms:
+            self.log.append(f"ALARM {sentence}")
+        for tell in outcome.tells:
+            self.log.append(f"tell {tell.host} {tell.waiting.action} ({tell.waiting.id.split('.', 1)[1]})")
+            self.outstanding = [t for t in self.outstanding if t.waiting.id != tell.waiting.id] + [tell]
+
+    def hello(self, name: str) -> None:
+        facts = self.hosts[name]
+        number = list(self.hosts).index(name) + 1
+        hello = Hello(
+            host_id=f"00000000-0000-0000-0000-{number:012d}",
+            name=name,
+            boot_id="b",
+            hypervisor="qemu:///system",
+            hypervisor_uuid=f"10000000-0000-0000-0000-{number:012d}",
+            address=f"10.0.0.{number}",
+            migrate_uri=f"qemu+tcp://10.0.0.{number}/system",
+            capacity=Capacity(cpus=facts["cpu"], memory_mib=facts["memory"]),
+            accelerator=Accelerator(kind="qemu", reason="test"),
+            pools=(PoolFacts(name="p", path="/p", storage_id=facts.get("storage", "shared")),),
+        )
+        self.follow(self.engine.host_hello(self.now, f"key-{name}", hello))
+
+    def report(self, name: str, vms: dict[str, str], *, libvirt: bool = True) -> None:
+        facts = self.hosts[name]
+        domains = tuple(
+            DomainReport(uuid=self.world.vms[vm].uuid, name=vm, state=state, ours=True)  # type: ignore[arg-type]
+            for vm, state in vms.items()
+        )
+        report = Report(
+            seq=1,
+            at=self.mono,
+            capacity=Capacity(cpus=facts["cpu"], memory_mib=facts["memory"]),
+            usage=Usage(),
+            domains=domains,
+            hypervisor_up=libvirt,
+            problem="" if libvirt else "libvirtd is gone",
+        )
+        self.follow(self.engine.host_report(self.now, name, report))
+
+    def answer(self, host: str, *, ok: bool, data: dict[str, Any], code: str = "", error: str = "") -> None:
+        tell = next(t for t in self.outstanding if t.host == host)
+        self.outstanding.remove(tell)
+        result = CommandResult(command=tell.waiting.id, ok=ok, data=data, code=code, error=error)
+        self.follow(self.engine.command_result(self.now, host, result))
+
+    def step(self, verb: str, *args: Any) -> None:  # noqa: C901 - one branch for each word of the script
+        self.log.append(f"> {verb} {' '.join(json.dumps(a) for a in args)}".rstrip())
+        try:
+            match verb, args:
+                case "submit", [vms, *rest]:
+                    specs = parse_cluster_file(vms).vms
+                    self._act(
+                        lambda ctx: requests.submit(
+                            ctx, "ann", specs, rest[0] if rest else "greedy", self.uuid
+                        )
+                    )
+                case "migrate", [vm, to]:
+                    self._act(
+                        lambda ctx: requests.migrate(ctx, "ann", self.world.vms[vm], to=to, bandwidth=0)
+                    )
+                case ("delete" | "stop" | "start") as kind, [vm, *rest]:
+                    state = rest[0] if rest else {"start": "starting"}.get(kind, "shutting_down")
+                    self._act(lambda ctx: requests.on_vm(ctx, kind, state, "ann", self.world.vms[vm]))
+                case "done", [host, *rest]:
+                    self.answer(host, ok=True, data=rest[0] if rest else {})
+                case "fails", [host, code, error]:
+                    self.answer(host, ok=False, data={}, code=code, error=error)
+                case "report", [host, vms]:
+                    self.report(host, vms)
+                case "libvirt-gone", [host]:
+                    self.report(host, {}, libvirt=False)
+                case "hello", [host]:
+                    self.hello(host)
+                case "wait", [seconds]:
+                    self.mono += seconds
+                    self.follow(self.engine.tick(self.now))
+                case "restart-coordinator", []:
+                    self.epoch = self.store.claim_epoch()
+                    self._load()
+                    self.follow(self.engine.resume(self.now))
+                case "show-vms", []:
+                    for vm in self.world.vms.values():
+                        self.log.append(f"{vm.key} on {vm.host}, desired {vm.desired} {vm.problem}".rstrip())
+                case "show-claims", []:
+                    for name in self.world.hosts:
+                        used = self.world.cluster(self.now).used(name)
+                        self.log.append(f"{name}: {used.cpu} cpus, {used.memory} MiB held")
+                case _:
+                    raise AssertionError(f"unknown step {verb} {args}")
+        except Refusal as refusal:
+            self.log.append(f"refused ({refusal.code}): {refusal.message}")
+
+    def uuid(self) -> str:
+        self.uuids += 1
+        return f"20000000-0000-0000-0000-{self.uuids:012d}"
+
+
+IMAGE = ImageManifest(name="guest", files=(ImageFile(role="disk", size=1, sha256="0" * 64),))
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(name: str) -> None:
+    scenario = json.loads((FOLDER / name / "steps.json").read_text())
+    assert (FOLDER / name / "README.md").read_text().strip()
+    player = Player(scenario)
+    for step in scenario["steps"]:
+        player.step(*step)
+        _world_is_what_the_store_has(player)
+    expected = FOLDER / name / "expected.log"
+    if os.environ.get("HPG_WRITE_EXPECTED"):
+        expected.write_text("\n".join(player.log) + "\n")
+    assert player.log == expected.read_text().splitlines()
+
+
+def _world_is_what_the_store_has(player: Player) -> None:
+    stored = World.load(player.store.load(), player.world.settings, player.world.meta)
+    assert stored.vms == player.world.vms
+    assert stored.operations == player.world.operations
+    assert stored.meta == player.world.meta
+
+
+def test_context_refuses_what_the_table_of_transitions_lacks() -> None:
+    player = Player({"hosts": {"h1": {"cpu": 4, "memory": 4096}}, "steps": []})
+    player.step("submit", [{"id": "a", "cpu": 1, "memory": 1}])
+    op = player.world.operations[1]
+    with pytest.raises(AssertionError, match="may not go from provisioning to completed"):
+        Context(player.world, player.now).goto(op, "completed")
+    assert msgspec.structs.asdict(player.world.operations[1])["state"] == "provisioning"
