@@ -333,4 +333,7 @@ def run(line: Line, screen: Screen) -> int:
             )
         except USAGE_ERRORS as error:
             raise explain_usage(error) from error
+        except SystemExit as error:
+            # The only exit of its own that the parser takes here is for a reader that went away.
+            raise BrokenPipeError from error
     return code if isinstance(code, int) else DONE

@@ -27,7 +27,7 @@ from protocol.verbs import (
 PIECE = 384 * 1024
 _HASH_PIECE = 1024 * 1024
 _MIB = 1024 * 1024
-_MOST_STALLS = 3
+_MOST_TROUBLES = 3
 
 
 class Measured(NamedTuple):
@@ -151,7 +151,7 @@ def _send(session: Session, name: str, file: Measured) -> None:
 
 def _send_pieces(session: Session, name: str, file: Measured, transfer: Transfer) -> None:
     """An empty piece asks how much is there; each answer says where to go on."""
-    stalls = 0
+    troubles = 0
     with file.path.open("rb") as source:
         offset = _write(session, name, file, 0, b"")
         while offset < file.size:
@@ -167,10 +167,11 @@ def _send_pieces(session: Session, name: str, file: Measured, transfer: Transfer
             except RejectedError:
                 # A coordinator that stopped amid a piece has part of it.
                 has = _write(session, name, file, 0, b"")
-                if has == offset:
+                troubles += 1
+                if has == offset or troubles >= _MOST_TROUBLES:
                     raise
-            stalls = stalls + 1 if has <= offset else 0
-            if stalls >= _MOST_STALLS:
+            troubles += has <= offset
+            if troubles >= _MOST_TROUBLES:
                 raise ClientError(
                     "failed",
                     f"the coordinator has {has} of {file.size} bytes of {file.path} and takes no more",
