@@ -93,10 +93,14 @@ class LocalAccess(_Access, frozen=True, kw_only=True):
 
 
 class PeerAccess(_Access, frozen=True, kw_only=True):
-    """What a joined program keeps; `joined` False = its Join has not been answered yet."""
+    """What a joined program keeps; `joined` False = its Join has not been answered yet.
+
+    `introducer` is the public key under which it joined (a token's or the local admin's).
+    """
 
     name: ShortText = ""
     joined: bool = True
+    introducer: ShortText = ""
 
 
 def default_state_root() -> Path:

@@ -1,0 +1,180 @@
+"""Life and death of simulated domains."""
+
+from __future__ import annotations
+
+import math
+import uuid as uuids
+
+import msgspec
+
+from agent.drivers.simulated.host import SimHost
+from agent.drivers.simulated.images import disk_names
+from agent.drivers.simulated.records import SimDomain
+from protocol.commands import Adopted, CommandError, ConsoleText, Inspected, Stamp, VmPlan
+from protocol.spec import Memory, VmSpec, encode_spec
+from protocol.spec.fields import is_name
+
+SHUTDOWN_SECONDS = 0.2
+_POLL = 0.1
+
+
+class SimRuntime:
+    """The `Runtime` port."""
+
+    def __init__(self, host: SimHost) -> None:
+        self._host = host
+
+    def provision(self, plan: VmPlan) -> None:
+        """Define the domain, with its disks."""
+        host = self._host
+        host.check()
+        for image in (plan.image, plan.kernel_image):
+            missing = host.images.missing(image)
+            if missing:
+                raise CommandError("not_found", f"{missing[0]} is not in the pool; nothing was made")
+        with host.world.changing():
+            known = host.folder.read(plan.uuid)
+            if known is not None and known.active:
+                return
+            for other in host.folder.all():
+                if other.name == plan.spec.key and other.uuid != plan.uuid:
+                    raise CommandError(
+                        "exists",
+                        f"a domain named {other.name} exists with the uuid {other.uuid}; nothing was made",
+                    )
+            names = disk_names(plan)
+            host.images.make_disks(names, f"disk of {plan.spec.key}\n")
+            host.folder.write(
+                SimDomain(
+                    uuid=plan.uuid,
+                    name=plan.spec.key,
+                    state="shutoff",
+                    cpus=plan.spec.cpu,
+                    memory_mib=plan.spec.memory.mib,
+                    max_memory_mib=plan.max_memory_mib,
+                    macs=plan.macs,
+                    spec=encode_spec(plan.spec),
+                    stamp=plan.stamp,
+                    disks=names,
+                )
+            )
+
+    def start(self, uuid: str) -> None:
+        """Start it, unless it runs anywhere in the world."""
+        host = self._host
+        host.check()
+        with host.world.changing():
+            domain = host.domain(uuid)
+            if domain.active:
+                return
+            if domain.behaviour("start") == "fail":
+                raise CommandError(
+                    "failed", f"{domain.name} did not start: its label says so; it stays defined"
+                )
+            if not host.images.has(domain.disks):
+                raise CommandError(
+                    "failed", f"{domain.name} did not start: a disk is missing; it stays defined"
+                )
+            holder = host.world.running_at(uuid)
+            if holder is not None:
+                raise CommandError(
+                    "busy",
+                    f"{domain.name} did not start: it runs on the host {holder.uuid}, which holds its lock",
+                )
+            host.folder.write(
+                msgspec.structs.replace(
+                    domain, state="running", start_id=uuids.uuid4().hex[:12], started_at=host.clock()
+                )
+            )
+
+    def shutdown(self, uuid: str, grace: float, force: bool) -> None:
+        """Ask the guest; one with the label ``simulated.shutdown=ignore`` does not listen."""
+        host = self._host
+        host.check()
+        domain = host.domain(uuid)
+        needs = math.inf if domain.behaviour("shutdown") == "ignore" else SHUTDOWN_SECONDS
+        asked = host.clock()
+        while host.domain(uuid).active:
+            waited = host.clock() - asked
+            if waited >= needs:
+                return self._stop(uuid)
+            if waited >= grace:
+                if force:
+                    return self._stop(uuid)
+                raise CommandError(
+                    "timeout",
+                    f"{domain.name} did not shut down within {grace:g} s and goes on running; "
+                    "look into the guest, or force it",
+                )
+            host.sleep(_POLL)
+            host.check()
+        return None
+
+    def destroy(self, uuid: str) -> None:
+        """Stop it at once."""
+        self._host.check()
+        self._stop(uuid)
+
+    def remove(self, uuid: str, disks: bool) -> tuple[str, ...]:
+        """Undefine it and delete its files."""
+        host = self._host
+        host.check()
+        with host.world.changing():
+            domain = host.folder.read(uuid)
+            if domain is not None and domain.active:
+                raise CommandError(
+                    "refused", f"{domain.name} is {domain.state}; it must be stopped to be removed"
+                )
+            host.folder.delete(uuid)
+            return host.images.delete_disks(uuid) if disks else ()
+
+    def inspect(self, uuid: str) -> Inspected:
+        """Where it stands."""
+        host = self._host
+        host.check()
+        host.world.settle(host.clock())
+        domain = host.folder.read(uuid)
+        if domain is None:
+            return Inspected(present=False)
+        job = host.world.job(uuid)
+        moving = job is not None and job.source == host.folder.uuid
+        return Inspected(present=True, state=domain.state, persistent=True, job=moving)
+
+    def adopt(self, name: str, stamp: Stamp) -> Adopted:
+        """Stamp it and derive its spec."""
+        host = self._host
+        host.check()
+        with host.world.changing():
+            domain = next((found for found in host.folder.all() if found.name == name), None)
+            if domain is None:
+                raise CommandError("not_found", f"there is no domain named {name} on this host")
+            if domain.stamp is not None and domain.stamp.cluster != stamp.cluster:
+                raise CommandError("refused", f"{name} belongs to the cluster {domain.stamp.cluster}")
+            if not is_name(name):
+                raise CommandError("unsupported", f"the name {name!r} cannot be a VM's id; rename the domain")
+            spec = VmSpec(
+                id=name,
+                cpu=domain.cpus,
+                memory=Memory(domain.memory_mib),
+                max_memory=Memory(max(domain.max_memory_mib, domain.memory_mib)),
+            )
+            host.folder.write(msgspec.structs.replace(domain, spec=encode_spec(spec), stamp=stamp))
+        return Adopted(uuid=domain.uuid, spec=spec, state=domain.state, macs=domain.macs)
+
+    def console_log(self, uuid: str, name: str, size: int) -> ConsoleText:
+        """What the guest would have printed: its start, then a count of seconds."""
+        host = self._host
+        host.check()
+        domain = host.domain(uuid)
+        if not domain.start_id:
+            return ConsoleText(text="", total=0)
+        text = f"hpg-guest: booted start_id={domain.start_id}\n"
+        seconds = int(max(0.0, host.clock() - domain.started_at)) if domain.active else 0
+        text += "".join(f"hpg-guest: count={n}\n" for n in range(1, seconds + 1))
+        return ConsoleText(text=text[-size:] if size > 0 else "", total=len(text))
+
+    def _stop(self, uuid: str) -> None:
+        with self._host.world.changing():
+            domain = self._host.domain(uuid)
+            if domain.active:
+                self._host.folder.write(msgspec.structs.replace(domain, state="shutoff"))
