@@ -54,7 +54,6 @@ Grace = Annotated[
         help="How long the guest may take to shut down.",
     ),
 ]
-FileOption = Annotated[Path | None, typer.Option(metavar="FILE")]
 
 
 @app.command()
@@ -260,9 +259,9 @@ def image_add(
     ctx: typer.Context,
     *,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Under which VMs name it.")],
-    disk: FileOption = None,
-    kernel: FileOption = None,
-    initrd: FileOption = None,
+    disk: Annotated[Path | None, typer.Option(metavar="FILE", help="The first disk.")] = None,
+    kernel: Annotated[Path | None, typer.Option(metavar="FILE", help="A kernel to boot directly.")] = None,
+    initrd: Annotated[Path | None, typer.Option(metavar="FILE", help="The kernel's initrd.")] = None,
     cmdline: Annotated[str, typer.Option(metavar="TEXT", help="The kernel's command line.")] = "",
     format: Annotated[  # noqa: A002 - the option's name
         str | None, typer.Option(metavar="qcow2|raw", help="How the disk is written; default: as it looks.")
