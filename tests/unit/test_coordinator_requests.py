@@ -1,0 +1,176 @@
+"""The clients' door against a world in memory: roles, idempotence, refusals that change nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpgreedy.coordinator.access import Caller, Keyring
+from hpgreedy.coordinator.clients import answer
+from hpgreedy.coordinator.committer import Committer
+from hpgreedy.coordinator.core import Core
+from hpgreedy.coordinator.images import ImageFiles
+from hpgreedy.coordinator.table import TABLE
+from hpgreedy.operations.context import Context, Refusal
+from hpgreedy.operations.kinds.migrate import Verdict, verdict
+from hpgreedy.operations.records import Meta
+from hpgreedy.operations.world import Now, Settings, World
+from hpgreedy.store import MemoryStore
+from protocol.commands import Inspected
+from protocol.messages import Accelerator, Capacity, Hello, Join, Reply, Report, Request, Usage
+from protocol.verbs import EXIT_CODES, VERBS
+
+ADMIN = Caller("k" * 40, "admin", "root")
+VIEWER = Caller("v" * 40, "viewer", "eve")
+USER = Caller("u" * 40, "user", "bob")
+VM = {"id": "a", "cpu": 1, "memory": 1}
+
+
+@pytest.fixture
+async def core(tmp_path: Path) -> AsyncIterator[Core]:
+    store = MemoryStore(clock=lambda: 0.0)
+    world = World(Meta(cluster="ab" * 16), Settings())
+    core = Core(world, Committer(store, store.claim_epoch()), ImageFiles(tmp_path), "s" * 40)
+    hello = Hello(
+        host_id="00000000-0000-0000-0000-000000000001",
+        name="h1",
+        boot_id="b",
+        hypervisor="x",
+        hypervisor_uuid="00000000-0000-0000-0000-000000000002",
+        address="a",
+        migrate_uri="u",
+        capacity=Capacity(cpus=4, memory_mib=4096),
+        accelerator=Accelerator(kind="simulated", reason=""),
+    )
+    core.apply(core.engine.host_hello(core.now(), "h" * 40, hello))
+    report = Report(seq=1, at=0.0, capacity=hello.capacity, usage=Usage())
+    core.apply(core.engine.host_report(core.now(), "h1", report))
+    task = asyncio.create_task(core.committer.run())
+    yield core
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def ask(core: Core, who: Caller, verb: str, number: str = "1", **args: Any) -> Reply:
+    return await asyncio.wait_for(answer(core, who, number, Request(verb=verb, args=args)), 5)
+
+
+def test_every_verb_of_the_protocol_is_in_the_table() -> None:
+    assert set(TABLE) == set(VERBS)
+
+
+async def test_the_same_request_id_is_the_same_request(core: Core) -> None:
+    first = await ask(core, ADMIN, "submit", "r1", vms=[VM])
+    again = await ask(core, ADMIN, "submit", "r1", vms=[VM])
+    assert first.ok
+    assert [op["id"] for op in again.result["operations"]] == [op["id"] for op in first.result["operations"]]
+    other = await ask(core, ADMIN, "submit", "r2", vms=[VM])
+    assert (other.ok, other.code) == (False, "exists")
+    assert len(core.world.operations) == 1
+
+
+async def test_a_batch_is_accepted_whole_or_not_at_all(core: Core) -> None:
+    reply = await ask(core, ADMIN, "submit", vms=[VM, {"id": "big", "cpu": 1, "memory": 64}])
+    assert (reply.ok, reply.code) == (False, "refused")
+    assert "the largest that would fit" in reply.error
+    assert "nothing was accepted" in reply.error
+    assert (core.world.vms, core.world.operations) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        ({"vms": [{**VM, "image": "nope"}]}, "bad_request", "an image that does not exist"),
+        ({"vms": [VM], "algorithm": "bset_fit"}, "bad_request", "known are best_fit, first_fit, greedy"),
+        ({"vms": [{**VM, "color": 1}]}, "bad_request", 'unknown field "color"'),
+        ({"vms": [VM, VM]}, "bad_request", "for the second time"),
+        ({"vms": [{**VM, "host": "nope"}]}, "not_found", "no such host; known: h1"),
+        ({"vms": [{**VM, "kernel": {}}]}, "bad_request", "no image is given"),
+        ({"vms": []}, "bad_request", "vms"),
+        ({"vms": [VM], "extra": 1}, "bad_request", 'unknown field "extra"'),
+    ],
+)
+async def test_bad_submissions_change_nothing(core: Core, args: Any, code: str, words: str) -> None:
+    reply = await ask(core, ADMIN, "submit", **args)
+    assert (reply.ok, reply.code) == (False, code)
+    assert words in reply.error
+    assert code in EXIT_CODES
+    assert (core.world.vms, core.world.operations) == ({}, {})
+
+
+async def test_roles_are_a_ladder_and_users_touch_their_own(core: Core) -> None:
+    assert (await ask(core, VIEWER, "vm.list")).ok
+    assert (await ask(core, VIEWER, "submit", vms=[VM])).code == "forbidden"
+    assert (await ask(core, USER, "token.create", role="agent")).code == "forbidden"
+    assert (await ask(core, ADMIN, "submit", "x", vms=[VM])).ok
+    assert (await ask(core, USER, "vm.delete", id="a")).code == "forbidden"
+    assert (await ask(core, Caller("h" * 40, "agent", "h1"), "vm.list")).code == "forbidden"
+    assert core.refused["forbidden"] == 4
+
+
+async def test_an_unknown_verb_lists_the_known_ones(core: Core) -> None:
+    reply = await ask(core, ADMIN, "vm.explode")
+    assert reply.code == "bad_request"
+    assert "vm.list" in reply.error
+
+
+def keyring(now: list[float]) -> tuple[Keyring, Context]:
+    world = World(Meta(cluster="ab" * 16), Settings())
+    return Keyring(world, lambda: now[0]), Context(world, Now(0.0, 0.0))
+
+
+def test_a_token_is_good_for_one_join_of_its_role_until_it_expires() -> None:
+    now = [1000.0]
+    ring, ctx = keyring(now)
+    token, expires = ring.create_token(ctx, "s" * 40, "agent", "", 60)
+    assert expires == 1060.0
+    assert ring.admit(token.public)
+    assert ring.caller(token.public) is None, "a one-time key may only join"
+    with pytest.raises(Refusal, match="for the role agent, not admin"):
+        ring.join(ctx, token.public, Join(role="admin", name="x", public_key="n" * 40))
+    join = Join(role="agent", name="h9", public_key="n" * 40)
+    assert ring.join(ctx, token.public, join) == "h9"
+    assert ring.join(ctx, token.public, join) == "h9", "a repeated join is the same join"
+    assert not ring.admit(token.public)
+    with pytest.raises(Refusal, match="used or has expired"):
+        ring.join(ctx, token.public, Join(role="agent", name="h8", public_key="m" * 40))
+    late, _ = ring.create_token(ctx, "s" * 40, "agent", "", 60)
+    now[0] += 61
+    assert not ring.admit(late.public)
+    with pytest.raises(Refusal, match="used or has expired"):
+        ring.join(ctx, late.public, Join(role="agent", name="h7", public_key="o" * 40))
+
+
+def seen(state: str | None, job: bool = False) -> Inspected:
+    return Inspected(present=state is not None, state=state, persistent=True, job=job)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "found"),
+    [
+        (seen("running", job=True), seen("incoming"), Verdict.FOLLOW),
+        (seen("paused", job=True), seen("running"), Verdict.FOLLOW),
+        (seen(None), seen("running"), Verdict.AT_TARGET),
+        (seen("paused"), seen("running"), Verdict.AT_TARGET),
+        (seen("shutoff"), seen("running"), Verdict.AT_TARGET),
+        (seen("running"), seen(None), Verdict.AT_SOURCE),
+        (seen("running"), seen("incoming"), Verdict.AT_SOURCE),
+        (seen("running"), seen("shutoff"), Verdict.AT_SOURCE),
+        (seen("running"), seen("running"), Verdict.BOTH),
+        (seen("paused"), seen("paused"), Verdict.HAND_OVER),
+        (seen("paused"), seen(None), Verdict.HAND_OVER),
+        (seen(None), seen("incoming"), Verdict.HAND_OVER),
+        (seen(None), seen("shutoff"), Verdict.AT_TARGET),
+        (seen("shutoff"), seen(None), Verdict.STOPPED_AT_SOURCE),
+        (seen("crashed"), seen("shutoff"), Verdict.STOPPED_AT_SOURCE),
+        (seen(None), seen(None), Verdict.NOWHERE),
+    ],
+)
+def test_verdict(source: Inspected, target: Inspected, found: Verdict) -> None:
+    assert verdict(source, target) is found
