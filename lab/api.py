@@ -3,6 +3,7 @@
 import shlex
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,13 @@ class Lab:
             raise LabError(f"there is no lab {name!r}; make it with `python -m lab up --name {name}`")
         return cls(state)
 
+    @staticmethod
+    def remove(name: str) -> bool:
+        """Take away whatever there is of the lab of that name; tell whether its state file was there."""
+        known = load(check_lab_name(name)) is not None
+        lifecycle.take_down(name)
+        return known
+
     def down(self) -> None:
         """Take the lab away with everything in it."""
         lifecycle.take_down(self.name)
@@ -150,6 +158,11 @@ class Lab:
         if inside is None:
             raise LabError(f"libvirtd of {host} is not running; start it with start-libvirtd")
         self.host(host).run(["kill", f"-{int(number)}", str(inside)])
+        deadline = time.monotonic() + 10
+        while number in (signal.SIGKILL, signal.SIGTERM) and self.host(host).libvirtd_alive():
+            if time.monotonic() > deadline:
+                raise LabError(f"libvirtd of {host} is still there 10 s after signal {int(number)}")
+            time.sleep(0.01)
 
     def start_libvirtd(self, host: str) -> None:
         """Start a host's libvirtd; when this returns, it answers."""

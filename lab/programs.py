@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import programs_record, record_and_run
 from lab.api import POOL_PATH, Lab, LabHost
 from lab.errors import LabError
-from lab.processes import end
+from lab.programset import PROJECT, ProgramSet
 
 PORT = 5000
 
@@ -67,7 +67,7 @@ def _config(path: Path | None) -> list[str]:
     return [] if path is None else ["--config", str(path)]
 
 
-class Cluster:
+class Cluster(ProgramSet):
     """Our programs in one lab: a coordinator in the root namespace and an agent in each host."""
 
     def __init__(
@@ -81,16 +81,24 @@ class Cluster:
         lines: CommandLines | None = None,
     ) -> None:
         self.lab = lab
-        self.project_dir = project_dir or Path(__file__).resolve().parent.parent
-        self.run_dir = run_dir or lab.paths.data / "cluster"
-        self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.lines = lines or CommandLines(lab, python, run_dir or lab.paths.data / "cluster")
+        super().__init__(lab.paths.programs, self.lines.run_dir, project_dir or PROJECT)
         self.memory_gib = memory_gib
-        self.lines = lines or CommandLines(lab, python, self.run_dir)
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start_coordinator(self) -> "subprocess.Popen[bytes]":
         """Start the coordinator; its log is run_dir/coordinator.log."""
         return self.start("coordinator", self.lines.coordinator())
+
+    def wait_for_coordinator(self, seconds: float = 30) -> None:
+        """Return once the coordinator answers a client. Raises LabError with the end of its log."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self.client(["status", "--json"]).returncode == 0:
+                return
+            if "coordinator" in self.ended() or time.monotonic() > deadline:
+                log = self.log("coordinator").strip().splitlines()[-3:]
+                raise LabError(f"the coordinator does not answer; its log ends with: {' | '.join(log)}")
+            time.sleep(0.1)
 
     def start_agent(self, host: str, token: str | None = None) -> "subprocess.Popen[bytes]":
         """Start a host's agent, logging to run_dir/agent-HOST.log; without a token the client makes one."""
@@ -117,68 +125,20 @@ class Cluster:
         self, arguments: Sequence[str], text: str | None = None, timeout: float = 60
     ) -> "subprocess.CompletedProcess[str]":
         """Run the client in the root namespace and collect its output."""
-        return subprocess.run(
-            self.lines.client(arguments),
-            input=text or "",
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-            cwd=self.project_dir,
-        )
-
-    def start(self, name: str, command: Sequence[str]) -> "subprocess.Popen[bytes]":
-        """Start any program under a name: recorded, logged, ended by `stop`, `kill` or `lab down`."""
-        if name in self.processes and self.processes[name].poll() is None:
-            raise LabError(f"{name} already runs as process {self.processes[name].pid}; it was left alone")
-        recorded = record_and_run.command_line(self.lab.paths.programs, name, command)
-        with (self.run_dir / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                recorded,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.project_dir,
-                start_new_session=True,
-            )
-        self.processes[name] = process
-        return process
+        return self.run(self.lines.client(arguments), text, timeout)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to the program itself (an agent's launcher passes it on where it can)."""
         process = self.processes.get(name)
-        if process is None or process.poll() is not None:
-            raise LabError(f"{name} is not running here; running: {', '.join(self.running()) or 'nothing'}")
         # The launcher of a program inside a host cannot pass SIGSTOP on, so the program gets it directly.
-        inner = _launched(process.pid) if name.startswith("agent-") else None
+        inner = _launched(process.pid) if process is not None and name.startswith("agent-") else None
+        if inner is None or process is None or process.poll() is not None:
+            self.send(name, number)
+            return
         with contextlib.suppress(ProcessLookupError):
-            if inner is not None:
-                os.kill(inner, number)
-            else:
-                process.send_signal(number)
+            os.kill(inner, number)
         if number == signal.SIGKILL:
             process.wait(timeout=10)
-
-    def running(self) -> list[str]:
-        """Return the names of the programs that run."""
-        return [name for name, process in self.processes.items() if process.poll() is None]
-
-    def log(self, name: str) -> str:
-        """Return what a program has logged so far."""
-        path = self.run_dir / f"{name}.log"
-        return path.read_text(errors="replace") if path.exists() else ""
-
-    def stop(self, grace: float = 5) -> None:
-        """End all programs, agents first, those of an earlier Cluster object as well."""
-        records = programs_record.read(self.lab.paths.programs)
-        for name in sorted(records):
-            left = end(records[name], grace)
-            if left:
-                raise LabError(f"{name} (process {left[0].pid}) survived SIGKILL; the others were not ended")
-            programs_record.forget(self.lab.paths.programs, name)
-        for process in self.processes.values():
-            process.wait(timeout=10)
-        self.processes.clear()
 
 
 def _launched(pid: int) -> int | None:
