@@ -46,7 +46,7 @@ def _clean(ctx: Context, op: OperationRecord) -> OperationRecord:
 
 
 def _cleaned(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
-    if not result.ok:
+    if not result.ok and result.code != "not_found":
         return ctx.retry(op, f"tried again: {result.error}")
     if waiting.action == Destroy.action:
         return ctx.tell(op, _host(op), Remove(uuid=vm_of(ctx, op).uuid, disks=True))
