@@ -135,10 +135,8 @@ class Lab:
 
     @staticmethod
     def remove(name: str) -> bool:
-        """Take away whatever there is of the lab of that name; tell whether its state file was there."""
-        known = load(check_lab_name(name)) is not None
-        lifecycle.take_down(name)
-        return known
+        """Take away whatever there is of the lab of that name; tell whether there was anything."""
+        return lifecycle.take_down(check_lab_name(name))
 
     def down(self) -> None:
         """Take the lab away with everything in it."""
