@@ -1,0 +1,82 @@
+"""The call that migrates, in a thread and on a connection of its own.
+
+libvirtd serves only a few calls of one connection at a time, and this one takes as long as the migration. A
+peer-to-peer migration goes on in libvirtd when the caller dies.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import libvirt
+
+from agent.drivers.libvirt import errors, mounts, names
+from agent.drivers.libvirt.connection import open_connection, translated
+from agent.drivers.libvirt.lookup import existing_domain
+from agent.drivers.libvirt.storage import Storage
+from protocol.commands import CommandError, Migrate
+
+_FLAGS = (
+    libvirt.VIR_MIGRATE_LIVE
+    | libvirt.VIR_MIGRATE_PEER2PEER
+    | libvirt.VIR_MIGRATE_PERSIST_DEST
+    | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+)
+
+
+class MigrationCall:
+    """One call of virDomainMigrateToURI3; `done` is set when it has returned, `error` says how."""
+
+    def __init__(self, uri: str, order: Migrate, storage: Storage) -> None:
+        self.done = threading.Event()
+        self.error: CommandError | None = None
+        self._uri = uri
+        self._order = order
+        self._storage = storage
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        threading.Thread(target=self._run, name=f"migrate-{self._order.uuid[:8]}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            handle = open_connection(self._uri)
+            try:
+                doing = f"migrating domain {self._order.uuid} to {self._order.target_uri}"
+                with translated(self._uri, handle, doing):
+                    self._migrate(existing_domain(handle, self._order.uuid))
+            finally:
+                handle.close()
+        except CommandError as error:
+            self.error = error
+        except Exception as error:  # whoever waits must hear of it, whatever it is
+            self.error = CommandError("failed", f"migrating domain {self._order.uuid} failed: {error}")
+        finally:
+            self.done.set()
+
+    def _migrate(self, domain: Any) -> None:
+        order = self._order
+        parameters: dict[str, Any] = {
+            libvirt.VIR_MIGRATE_PARAM_URI: names.migration_stream(order.target_address)
+        }
+        if order.bandwidth_mib:
+            parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = order.bandwidth_mib
+        flags = _FLAGS | (libvirt.VIR_MIGRATE_NON_SHARED_INC if order.copy else 0)
+        try:
+            domain.migrateToURI3(order.target_uri, parameters, flags)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != errors.MIGRATE_UNSAFE or not self._shared_by_one_kernel():
+                raise
+            domain.migrateToURI3(order.target_uri, parameters, flags | libvirt.VIR_MIGRATE_UNSAFE)
+
+    def _shared_by_one_kernel(self) -> bool:
+        """Whether the pool is shared and yet a local file system: both hosts are then on one machine.
+
+        libvirt takes such storage for unshared; the coordinator knows from its marker that it is shared, and
+        one kernel's page cache is coherent.
+        """
+        if self._order.copy:
+            return False
+        table = mounts.MOUNTS.read_text(encoding="utf-8", errors="replace")
+        return mounts.is_local(mounts.file_system(self._storage.path.resolve(), table))
