@@ -185,8 +185,9 @@ class Executor:
             if entry.state == "accepted":
                 self._refuse_late(command)
                 await self._written(lambda: self._journal.running(command.id))
+            report = self._progress(command)
             work = in_thread(
-                lambda: self._actions.perform(args, self._progress(command)),
+                lambda: self._actions.perform(args, report),
                 f"{command.action}-{command.id[:8]}",
             )
             # Whatever is held is let go when the call itself ends, even if nobody waits for it any more.

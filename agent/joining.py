@@ -26,6 +26,7 @@ class _Way(msgspec.Struct, frozen=True):
 
     server_public: str
     introducer: KeyPair
+    names: bool  # whether the one who made the key gave it this host's name
 
 
 async def access_for(
@@ -57,7 +58,7 @@ def _by_token(text: str) -> _Way:
         token = JoinToken.decode(text)
     except SpecError as error:
         raise AgentError(error.message, 2) from error
-    return _Way(token.server_public, token.keys)
+    return _Way(token.server_public, token.keys, True)
 
 
 def _by_local_file(root: Path, address: str, port: int, stored: PeerAccess | None) -> _Way | None:
@@ -76,7 +77,7 @@ def _by_local_file(root: Path, address: str, port: int, stored: PeerAccess | Non
             "--join TOKEN for another coordinator",
             2,
         )
-    return _Way(local.server_public, local.keys)
+    return _Way(local.server_public, local.keys, False)
 
 
 def _is_done(stored: PeerAccess, way: _Way) -> bool:
@@ -93,7 +94,8 @@ async def _join(path: Path, way: _Way, address: str, port: int, name: str) -> Pe
         joined = await join(
             address, port, way.server_public, way.introducer, keys.public, role="agent", name=name
         )
-        name, cluster = joined.name, joined.cluster
+        cluster = joined.cluster
+        name = joined.name if way.names else name
     except TransportError as error:
         # An earlier attempt may have been cut off after the coordinator had used up the token.
         if not (known_before and await _let_in(address, port, way.server_public, keys)):

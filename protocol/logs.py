@@ -25,7 +25,9 @@ def configure_logs(level: str = "info", format: str = "text", **bound: object) -
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(default=str)
         if format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
 
     def bind(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -141,8 +141,7 @@ def changes(before: Seen, after: Seen) -> list[DomainEvent]:
         if old is not None and old[1] == state:
             continue
         event = "started" if state == "running" else "stopped" if old is not None else "defined"
-        detail = "migrated" if old is None and state == "running" else ""
-        events.append(DomainEvent(uuid=key, name=name, event=event, detail=detail, state=state))
+        events.append(DomainEvent(uuid=key, name=name, event=event, state=state))
     return events
 
 

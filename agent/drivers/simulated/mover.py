@@ -10,6 +10,7 @@ import msgspec
 from agent.drivers.simulated.host import SimHost
 from agent.drivers.simulated.images import disk_names
 from agent.drivers.simulated.records import Job, SimDomain
+from agent.drivers.simulated.runtime import refuse_conflict
 from agent.drivers.simulated.world import HostFolder
 from protocol.commands import CommandError, Migrate, Migrated, VmPlan
 from protocol.messages import MigrationProgress
@@ -35,8 +36,15 @@ class SimMover:
             missing = host.images.missing(image)
             if missing:
                 raise CommandError("not_found", f"{missing[0]} is not in the pool; nothing was prepared")
+        refuse_conflict(host.folder, plan)
+        if host.folder.read(plan.uuid) is not None:
+            raise CommandError(
+                "exists", f"{plan.spec.key} is defined on this host already, so it cannot be migrated here"
+            )
         if copy:
             host.images.make_disks(disk_names(plan), f"copy of {plan.spec.key}\n")
+        elif not host.images.has(disk_names(plan)):
+            raise CommandError("not_found", f"the disks of {plan.spec.key} are not in this host's pool")
 
     def migrate(self, order: Migrate, progress: Callable[[MigrationProgress], None]) -> Migrated:
         """Start the migration, or follow the one that runs, to its end."""
@@ -47,10 +55,7 @@ class SimMover:
         with host.world.changing():
             job = host.world.job(order.uuid)
             if job is None:
-                domain = host.folder.read(order.uuid)
-                if domain is None:
-                    return self._already(order.uuid, target)
-                job = self._plan(order, domain, target)
+                job = self._plan(order, host.domain(order.uuid), target)
                 host.world.begin(job)
         return self._follow(job, progress)
 
@@ -72,17 +77,6 @@ class SimMover:
         if target.uuid == self._host.folder.uuid:
             raise CommandError("refused", "the target is this host; the domain stays here")
         return target
-
-    def _already(self, uuid: str, target: HostFolder) -> Migrated:
-        there = target.read(uuid)
-        if there is None or not there.active:
-            raise CommandError(
-                "not_found", f"there is no domain {uuid} on this host, nor does it run on the target"
-            )
-        last = self._host.world.ended(uuid)
-        if last is not None and last.outcome == "moved" and last.target == target.uuid:
-            return _figures(last)
-        return Migrated(total_ms=0, downtime_ms=0, transferred=0)
 
     def _overtaken(self, job: Job) -> Migrated:
         """A later migration of the same domain has wiped out how this one ended; the domain tells."""

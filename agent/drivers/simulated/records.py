@@ -11,7 +11,10 @@ from protocol.messages import DomainState
 
 
 class SimDomain(msgspec.Struct, frozen=True, kw_only=True):
-    """A domain. `started_at` (seconds since the epoch) is kept through migrations; so is `start_id`."""
+    """A domain. `started_at` and `stopped_at` are seconds since the epoch.
+
+    They and `start_id` are kept through migrations.
+    """
 
     uuid: str
     name: str
@@ -25,6 +28,7 @@ class SimDomain(msgspec.Struct, frozen=True, kw_only=True):
     disks: tuple[str, ...] = ()
     start_id: str = ""
     started_at: float = 0.0
+    stopped_at: float = 0.0
 
     @property
     def active(self) -> bool:

@@ -10,8 +10,9 @@ import msgspec
 from agent.drivers.simulated.host import SimHost
 from agent.drivers.simulated.images import disk_names
 from agent.drivers.simulated.records import SimDomain
+from agent.drivers.simulated.world import HostFolder
 from protocol.commands import Adopted, CommandError, ConsoleText, Inspected, Stamp, VmPlan
-from protocol.spec import Memory, VmSpec, encode_spec
+from protocol.spec import Memory, VmSpec, decode_spec, encode_spec
 from protocol.spec.fields import is_name
 
 SHUTDOWN_SECONDS = 0.2
@@ -33,15 +34,10 @@ class SimRuntime:
             if missing:
                 raise CommandError("not_found", f"{missing[0]} is not in the pool; nothing was made")
         with host.world.changing():
+            refuse_conflict(host.folder, plan)
             known = host.folder.read(plan.uuid)
             if known is not None and known.active:
                 return
-            for other in host.folder.all():
-                if other.name == plan.spec.key and other.uuid != plan.uuid:
-                    raise CommandError(
-                        "exists",
-                        f"a domain named {other.name} exists with the uuid {other.uuid}; nothing was made",
-                    )
             names = disk_names(plan)
             host.images.make_disks(names, f"disk of {plan.spec.key}\n")
             host.folder.write(
@@ -149,15 +145,10 @@ class SimRuntime:
             if domain is None:
                 raise CommandError("not_found", f"there is no domain named {name} on this host")
             if domain.stamp is not None and domain.stamp.cluster != stamp.cluster:
-                raise CommandError("refused", f"{name} belongs to the cluster {domain.stamp.cluster}")
+                raise CommandError("exists", f"{name} belongs to the cluster {domain.stamp.cluster}")
             if not is_name(name):
                 raise CommandError("unsupported", f"the name {name!r} cannot be a VM's id; rename the domain")
-            spec = VmSpec(
-                id=name,
-                cpu=domain.cpus,
-                memory=Memory(domain.memory_mib),
-                max_memory=Memory(max(domain.max_memory_mib, domain.memory_mib)),
-            )
+            spec = _spec_of(domain)
             host.folder.write(msgspec.structs.replace(domain, spec=encode_spec(spec), stamp=stamp))
         return Adopted(uuid=domain.uuid, spec=spec, state=domain.state, macs=domain.macs)
 
@@ -169,7 +160,8 @@ class SimRuntime:
         if not domain.start_id:
             return ConsoleText(text="", total=0)
         text = f"hpg-guest: booted start_id={domain.start_id}\n"
-        seconds = int(max(0.0, host.clock() - domain.started_at)) if domain.active else 0
+        until = host.clock() if domain.active else domain.stopped_at
+        seconds = int(max(0.0, until - domain.started_at))
         text += "".join(f"hpg-guest: count={n}\n" for n in range(1, seconds + 1))
         return ConsoleText(text=text[-size:] if size > 0 else "", total=len(text))
 
@@ -177,4 +169,27 @@ class SimRuntime:
         with self._host.world.changing():
             domain = self._host.domain(uuid)
             if domain.active:
-                self._host.folder.write(msgspec.structs.replace(domain, state="shutoff"))
+                now = self._host.clock()
+                self._host.folder.write(msgspec.structs.replace(domain, state="shutoff", stopped_at=now))
+
+
+def _spec_of(domain: SimDomain) -> VmSpec:
+    if domain.stamp is not None and domain.spec is not None:
+        return decode_spec(domain.spec, VmSpec)
+    return VmSpec(
+        id=domain.name,
+        cpu=domain.cpus,
+        memory=Memory(domain.memory_mib),
+        max_memory=Memory(max(domain.max_memory_mib, domain.memory_mib)),
+    )
+
+
+def refuse_conflict(folder: HostFolder, plan: VmPlan) -> None:
+    """Raise CommandError("exists") when the plan's name or uuid is another domain's."""
+    for other in folder.all():
+        same_name, same_uuid = other.name == plan.spec.key, other.uuid == plan.uuid
+        if same_name != same_uuid or (same_uuid and other.stamp is None):
+            raise CommandError(
+                "exists",
+                f"the domain {other.name} with the uuid {other.uuid} is here already; nothing was changed",
+            )
