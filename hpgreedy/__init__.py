@@ -1,0 +1,1 @@
+"""HP Greedy: the brain and the head node, and the client."""

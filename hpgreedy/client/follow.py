@@ -116,14 +116,15 @@ def describe(op: OpView) -> str:
     if op.kind == "migrate":
         way = f"{op.source or '?'} -> {op.target or '?'}"
         figures = progress_text(op)
-        return f"{name} {way}: {figures or op.state}"
-    return f"{name}: {op.state}" + (f" on {op.target}" if op.target else "")
+        return f"{name} {way}: {figures or op.state}" + (f" ({op.error})" if op.error else "")
+    where = f" on {op.target}" if op.target else ""
+    return f"{name}: {op.state}{where}" + (f" ({op.error})" if op.error else "")
 
 
 def _ending(op: OpView) -> str:
     if not op.ok:
         return f"{op.kind} failed: {op.error or 'no reason was given'}"
-    did = _DID.get(op.kind, "done")
+    did = _DID.get(op.kind.replace("_", "-"), "done")
     if op.kind != "migrate":
         return did + (f" on {op.target}" if op.target and op.kind in ("create", "start") else "")
     text = f"migrated to {op.target or '?'}"

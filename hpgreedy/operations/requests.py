@@ -188,13 +188,13 @@ def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationReco
         "create", state, owner, vm=spec.id, target=placed.host, why=placed.why,
         args={"algorithm": placed.algorithm},
     )  # fmt: skip
-    growth = ctx.world.settings.growth
+    host = ctx.world.cluster(ctx.now).hosts[placed.host]
     vm = VmRecord(
         spec=spec,
         uuid=uuid,
         macs=_macs(ctx, spec),
-        max_cpu=spec.max_cpu or max(spec.cpu, int(spec.cpu * growth)),
-        max_memory=int(spec.max_memory or max(int(spec.memory), int(spec.memory * growth))),
+        max_cpu=spec.max_cpu or _can_grow_to(ctx, spec.cpu, host.cpu),
+        max_memory=int(spec.max_memory or _can_grow_to(ctx, int(spec.memory), host.memory)),
         owner=owner,
         created=ctx.now.wall,
         made_by=op.id,
@@ -214,6 +214,11 @@ def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationReco
         for move in placed.moves
     )
     return ctx.note(op, f"waits for operation(s) {', '.join(map(str, children))}", children=children)
+
+
+def _can_grow_to(ctx: Context, size: int, of_host: int) -> int:
+    """The maximum of a VM that names none: `growth` times its size, within what its host really has."""
+    return max(size, min(int(size * ctx.world.settings.growth), of_host))
 
 
 def _refuse_taken_macs(ctx: Context, specs: Sequence[VmSpec]) -> None:

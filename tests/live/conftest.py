@@ -99,6 +99,18 @@ class Live:
             time.sleep(0.1)
         raise AssertionError(f"{vm} at {address} does not answer\n{self.logs()}")
 
+    def hosts_up(self) -> bool:
+        return [h["state"] for h in self.ask("host", "list")] == ["up"] * len(self.lab.hosts)
+
+    def restart_agents(self, lines: CommandLines) -> None:
+        """Kill all agents and start them with other arguments."""
+        for host in self.lab.hosts:
+            self.cluster.kill(f"agent-{host.name}")
+        self.cluster.lines = lines
+        self.wait_for("all hosts silent", lambda: all(h["state"] != "up" for h in self.ask("host", "list")))
+        self.cluster.start_agents()
+        self.wait_for("all hosts up", self.hosts_up)
+
     def logs(self) -> str:
         names = ["coordinator", *(f"agent-{host.name}" for host in self.lab.hosts)]
         return "\n".join(f"--- {name}\n{self.cluster.log(name)[-3000:]}" for name in names)
@@ -120,8 +132,7 @@ def bring_up(lab: Lab, folder: str, **lines: Any) -> Live:
         "--disk", str(made.disk), "--format", "qcow2", "--cmdline", f"{made.cmdline} hpg.net={lab.net}",
     )  # fmt: skip
     live.cluster.start_agents()
-    hosts_up = lambda: [h["state"] for h in live.ask("host", "list")] == ["up"] * len(lab.hosts)  # noqa: E731
-    live.wait_for("all hosts up", hosts_up)
+    live.wait_for("all hosts up", live.hosts_up)
     return live
 
 
