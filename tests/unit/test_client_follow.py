@@ -132,6 +132,13 @@ def test_the_time_allowed_ends_the_watching_and_not_the_operation() -> None:
     assert caught.value.exit_code == 1
 
 
+def test_trouble_on_the_way_is_shown_before_the_end() -> None:
+    op = make_op(state="cleaning", target="host1", error="the disk is full")
+    assert describe(op) == "web-1: cleaning on host1 (the disk is full)"
+    ended = make_op(kind="delete_image", vm=None, done=True, ok=True)
+    assert describe(ended) == "operation 1: image deleted"
+
+
 def test_failures_are_told_with_their_reason() -> None:
     bad = make_op(2, vm="db-1", done=True, ok=False, error="the host has no room")
     with pytest.raises(OperationsFailedError) as one:
