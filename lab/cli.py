@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("lab: interrupted; what was being made has been taken away again", file=sys.stderr)
+        print("lab: interrupted", file=sys.stderr)
         return 130
     return code
 
@@ -80,7 +80,15 @@ def _verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser
 
 def _up(options: argparse.Namespace) -> int:
     begun = time.monotonic()
-    lab, changed = Lab.up_or_find(options.name, options.hosts, options.storage)
+    ran_before = lifecycle.is_running(check_lab_name(options.name))
+    try:
+        lab, changed = Lab.up_or_find(options.name, options.hosts, options.storage)
+    except (KeyboardInterrupt, SystemExit):
+        # Making cleans up after itself; this is for an interruption in the last moment, when all was made.
+        if not ran_before:
+            lifecycle.take_down(options.name)
+            print(f"lab: {options.name!r} was being made and has been taken away again", file=sys.stderr)
+        raise
     seconds = time.monotonic() - begun
     done = f"is up after {seconds:.1f} s" if changed else "is already running"
     print(f"lab {lab.name} {done}: {len(lab.hosts)} hosts, {lab.subnet}, {lab.storage} storage")

@@ -7,7 +7,8 @@ It prints to ttyS0, each line beginning with `hpg-guest: `:
 It answers HTTP on port 80: `/count` with {"count", "start_id", "nonce", "mem": "ok|BAD", "disk":
   "ok|BAD|none"}, and `/verify` with the same after checking the whole 16 MiB pattern at once.
 Kernel arguments: `hpg.net=10.X` (address from the MAC, see lab.names.guest_ip; without it DHCP is asked),
-  `hpg.dirty=MIB_PER_SECOND` and `hpg.area=MIB` (rewrite that much memory, and check it).
+  `hpg.dirty=MIB_PER_SECOND` and `hpg.area=MIB` (8; rewrite that much memory, and check it. With 96 MiB of
+  memory there is room for about 9; give the guest more memory for a larger area).
 """
 
 import hashlib

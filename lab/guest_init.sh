@@ -14,6 +14,7 @@ say() { echo "hpg-guest: $*" >/dev/console; }
 
 # modules.order was written by the builder: dependencies come first.
 while read -r module; do insmod "/modules/$module" 2>/dev/null; done </modules.order
+rm -r /modules
 
 # A fifo opened both ways never has input: reading it with a time-out sleeps without a fork.
 mkfifo /run/never
@@ -103,9 +104,12 @@ watch_memory() {
 
 # hpg.dirty=N rewrites N MiB a second over hpg.area MiB, with one of two blocks in turn; a sample of what
 # the round before wrote is compared first, so that a stale page is found.
+available_mib() { awk '/^MemAvailable/ {print int($2 / 1024)}' /proc/meminfo; }
 dirty_memory() {
     area=$(option hpg.area)
-    area=${area:-24}
+    area=${area:-8}
+    room=$(($(available_mib) - 12))
+    [ "$area" -le $room ] || { say "hpg.area=$area is too much, taking $room"; area=$room; }
     mkdir -p /run/dirty
     for turn in 0 1; do
         dd if=/dev/urandom of=/run/block$turn bs=64k count=16 2>/dev/null
@@ -166,6 +170,7 @@ watch_power_button
 fill_memory
 watch_memory &
 [ $disk_state = none ] || watch_disk &
+say "ready available_mib=$(available_mib)"
 rate=$(option hpg.dirty)
 [ "${rate:-0}" = 0 ] || dirty_memory "$rate" &
 nc -ll -p 80 -e /serve.sh >/dev/null 2>&1 &

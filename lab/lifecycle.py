@@ -52,6 +52,12 @@ def bring_up(name: str, hosts: int, storage: str) -> tuple[LabState, bool]:
             raise
 
 
+def is_running(name: str) -> bool:
+    """Tell whether all hosts of the lab run."""
+    state = load(name)
+    return state is not None and _hosts_alive(state)
+
+
 def take_down(name: str) -> bool:
     """Take the lab away; False when there was nothing."""
     if os.geteuid() != 0:
@@ -188,7 +194,7 @@ def _plan(state: LabState, host: str) -> str:
         binds.append((str(paths.shared_pool), "/var/lib/hpgreedy/pool"))
     # Last, because the run folder itself lies below /run.
     binds.append((str(paths.host_run(host)), "/run"))
-    ip = network.host_side(state.place.address(host), state.place.gateway)
+    ip = network.host_side(state.place, host)
     return json.dumps({"lab": state.name, "host": host, "binds": binds, "ip": ip})
 
 

@@ -85,6 +85,11 @@ class Slot:
         """The address of a host."""
         return f"{self.net}.0.{10 + int(host[1:])}"
 
+    def mac(self, port: str, host: str = "h0") -> str:
+        """The MAC of a `bridge` or `cable`. A bridge without one of its own takes its lowest port's, and a
+        guest's tap that comes or goes would then change a host's MAC in the middle of a migration."""
+        return f"02:48:47:{self.number:02x}:{('bridge', 'cable').index(port):02x}:{int(host[1:]):02x}"
+
     def veth(self, host: str) -> str:
         """The root namespace's end of a host's cable."""
         return f"hpglab{self.number}{host}"

@@ -41,7 +41,7 @@ def choose_slot(networks: list[str], taken: set[int]) -> Slot:
 def make_bridge(slot: Slot) -> None:
     """Make the lab's bridge with the machine's own address on it."""
     _batch(
-        f"link add {slot.bridge} type bridge {_BRIDGE_OPTIONS}",
+        f"link add {slot.bridge} address {slot.mac('bridge')} type bridge {_BRIDGE_OPTIONS}",
         f"addr add {slot.gateway}/16 dev {slot.bridge}",
         f"link set {slot.bridge} up",
     )
@@ -51,21 +51,21 @@ def plug(slot: Slot, host: str, pid: int) -> None:
     """Make the cable between the bridge and the network namespace of a process, where it is called eth0."""
     veth = slot.veth(host)
     _batch(
-        f"link add {veth} type veth peer name eth0 netns {pid}",
+        f"link add {veth} type veth peer name eth0 address {slot.mac('cable', host)} netns {pid}",
         f"link set {veth} master {slot.bridge} up",
     )
 
 
-def host_side(address: str, gateway: str) -> str:
+def host_side(slot: Slot, host: str) -> str:
     """Return the `ip -batch` text for the inside of a host."""
     return "\n".join(
         [
             "link set lo up",
-            f"link add br0 type bridge {_BRIDGE_OPTIONS}",
+            f"link add br0 address {slot.mac('bridge', host)} type bridge {_BRIDGE_OPTIONS}",
             "link set eth0 master br0 up",
-            f"addr add {address}/16 dev br0",
+            f"addr add {slot.address(host)}/16 dev br0",
             "link set br0 up",
-            f"route add default via {gateway}",
+            f"route add default via {slot.gateway}",
             "",
         ]
     )

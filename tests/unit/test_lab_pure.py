@@ -33,6 +33,13 @@ def test_interface_names_fit_and_differ() -> None:
     assert max(map(len, every)) <= 15
 
 
+def test_every_bridge_and_cable_has_its_own_mac() -> None:
+    hosts = ["h0", *names.host_names(names.MAX_HOSTS)]
+    slots = [names.Slot(number) for number in range(names.SLOTS)]
+    macs = [slot.mac(port, host) for slot in slots for port in ("bridge", "cable") for host in hosts]
+    assert len(set(macs)) == len(macs)
+
+
 def test_addresses_follow_the_slot() -> None:
     slot = names.Slot(3)
     assert (slot.net, slot.gateway, slot.address("h2")) == ("10.67", "10.67.0.1", "10.67.0.12")
