@@ -1,4 +1,4 @@
-"""Writes docs/cli.md and docs/vm-spec.md from the code; ``--check`` says whether they are up to date."""
+"""Writes the reference pages from the code; ``--check`` says whether they are up to date."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from msgspec import inspect as shapes
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hpgreedy.client.app import VERBS as GROUPS  # noqa: E402 - found through the line above
+from reference_pages import operations_page, programs_page  # noqa: E402 - found through the line above
+
+from hpgreedy.client.app import VERBS as GROUPS  # noqa: E402
 from hpgreedy.client.app import app  # noqa: E402
 from hpgreedy.client.arguments import COMMON_OPTIONS  # noqa: E402
 from hpgreedy.client.prompt import HELP  # noqa: E402
@@ -47,7 +49,12 @@ _FIELD = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 def main(argv: list[str]) -> int:
     """Write both files, or with ``--check`` compare them; 1 when they differ."""
-    pages = {ROOT / "docs" / "cli.md": cli_page(), ROOT / "docs" / "vm-spec.md": spec_page()}
+    pages = {
+        ROOT / "docs" / "cli.md": cli_page(),
+        ROOT / "docs" / "vm-spec.md": spec_page(),
+        ROOT / "docs" / "operations.md": operations_page(),
+        ROOT / "docs" / "programs.md": programs_page(),
+    }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in argv:
         for path in stale:

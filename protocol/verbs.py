@@ -113,7 +113,7 @@ class OpStep(Answer, frozen=True, kw_only=True):
 
 
 class OpView(Answer, frozen=True, kw_only=True):
-    """An operation. `kind`: create, delete, migrate, start, stop, adopt, fetch-image or delete-image.
+    """An operation. `kind`: create, delete, migrate, start, stop, adopt or delete_image.
 
     `done` = it has ended; `ok` tells how. For migrations `progress` while it runs and `outcome`
     (total_ms, downtime_ms, transferred) afterwards. `parent` = the operation it makes room for.

@@ -24,8 +24,7 @@ _DID = {
     "start": "running",
     "stop": "stopped",
     "adopt": "adopted",
-    "fetch-image": "image fetched",
-    "delete-image": "image deleted",
+    "delete_image": "image deleted",
 }
 
 
@@ -124,7 +123,7 @@ def describe(op: OpView) -> str:
 def _ending(op: OpView) -> str:
     if not op.ok:
         return f"{op.kind} failed: {op.error or 'no reason was given'}"
-    did = _DID.get(op.kind.replace("_", "-"), "done")
+    did = _DID.get(op.kind, "done")
     if op.kind != "migrate":
         return did + (f" on {op.target}" if op.target and op.kind in ("create", "start") else "")
     text = f"migrated to {op.target or '?'}"

@@ -23,7 +23,7 @@ from hpgreedy.operations.records import (
     Waiting,
     to_value,
 )
-from hpgreedy.operations.transitions import ENDED, TRANSITIONS, first_states
+from hpgreedy.operations.transitions import ENDED, FIRST, TRANSITIONS
 from hpgreedy.operations.world import Now, World
 from protocol.commands import Args
 from protocol.spec import encode_spec
@@ -127,7 +127,7 @@ class Context:
 
     def new_operation(self, kind: str, state: str, owner: str, **fields: Any) -> OperationRecord:
         """Mint an operation in one of the states its kind can begin in."""
-        assert state in first_states(kind) or state in TRANSITIONS[kind], (kind, state)
+        assert state in FIRST[kind], (kind, state)
         meta = self.world.meta
         self.put_meta(msgspec.structs.replace(meta, next_operation=meta.next_operation + 1))
         at = self.now.wall

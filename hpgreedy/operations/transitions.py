@@ -32,6 +32,16 @@ TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "delete_image": {"deleting": ("completed", "failed")},
 }
 
+FIRST: dict[str, tuple[str, ...]] = {
+    "create": ("making_room", "provisioning"),
+    "delete": ("shutting_down", "destroying"),
+    "migrate": ("preparation",),
+    "start": ("starting",),
+    "stop": ("shutting_down",),
+    "adopt": ("adopting",),
+    "delete_image": ("deleting",),
+}
+
 WHAT_IT_DOES: dict[str, str] = {
     "making_room": "waits for the live migrations that make room on its host",
     "provisioning": "the host fetches images, makes disks and defines the domain",
@@ -52,17 +62,10 @@ WHAT_IT_DOES: dict[str, str] = {
 }
 
 
-def first_states(kind: str) -> tuple[str, ...]:
-    """The states an operation of this kind can begin in: those that no other state leads to."""
-    table = TRANSITIONS[kind]
-    reached = {target for state, targets in table.items() for target in targets if target != state}
-    return tuple(state for state in table if state not in reached)
-
-
 def mermaid(kind: str) -> str:
     """The state diagram of a kind, in Mermaid's notation."""
     lines = ["stateDiagram-v2"]
-    lines += [f"  [*] --> {state}" for state in first_states(kind)]
+    lines += [f"  [*] --> {state}" for state in FIRST[kind]]
     for state, targets in TRANSITIONS[kind].items():
         lines += [f"  {state} --> {target}" for target in targets]
     lines += [f"  {state} --> [*]" for state in ENDED]

@@ -1,0 +1,105 @@
+"""The pages on operations and on the programs' options, from the tables that the code itself obeys."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import run_coordinator
+from agent import options as agent_options
+from hpgreedy.operations.transitions import TRANSITIONS, WHAT_IT_DOES, mermaid
+from protocol import commands, messages
+
+MADE = "<!-- Made by docs/generate.py from the code; change it there. -->\n\n"
+
+
+def operations_page() -> str:
+    """Every kind of operation: its diagram and its states; then the agents' commands and the messages."""
+    parts = [MADE, "# Operations\n\n", _OPERATIONS_START]
+    for kind, states in TRANSITIONS.items():
+        parts += [f"## {kind}\n\n```mermaid\n{mermaid(kind)}\n```\n\n| state | what happens |\n|---|---|\n"]
+        parts += [f"| `{state}` | {WHAT_IT_DOES[state]} |\n" for state in states]
+        parts.append("\n")
+    parts.append(f"Every kind ends in `completed` ({WHAT_IT_DOES['completed']}) or `failed` ")
+    parts.append(f"({WHAT_IT_DOES['failed']}).\n\n## What an agent is told\n\n| action | |\n|---|---|\n")
+    parts += [f"| `{name}` | {_first(kind)} |\n" for name, kind in commands.ACTIONS.items()]
+    parts.append("\n## Messages\n\n| type | |\n|---|---|\n")
+    parts += [f"| `{name}` | {_first(kind)} |\n" for name, kind in messages.BODIES.items()]
+    return "".join(parts)
+
+
+def programs_page() -> str:
+    """The options of coordinator and agent."""
+    coordinator = _options(run_coordinator.parser(), "%(default)s")
+    agent = _options(agent_options.parser(), "")
+    return MADE + _PROGRAMS_START + coordinator + _AGENT_START + agent + _SETUP
+
+
+def _options(parser: argparse.ArgumentParser, shown: str) -> str:
+    rows = ["| option | what it is for | default |\n|---|---|---|\n"]
+    for action in parser._actions:
+        if action.dest == "help":
+            continue
+        name = " ".join([*(action.option_strings or [f"<{action.dest}>"]), str(action.metavar or "")]).strip()
+        if not action.metavar and action.choices:
+            name += " " + "|".join(str(choice) for choice in action.choices)
+        text = " ".join((action.help or "").split())
+        default = "" if action.default in (None, argparse.SUPPRESS) else f"`{action.default}`"
+        if action.dest == "state" and shown:
+            default = "see below"
+        rows.append(f"| `{_cell(name)}` | {_cell(text)} | {default} |\n")
+    return "".join(rows)
+
+
+def _first(kind: type) -> str:
+    text = (kind.__doc__ or "").strip()
+    return _cell(re.sub(r"\s+", " ", text.split("\n\n")[0]))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+_OPERATIONS_START = """Every change to the cluster is an operation: on disk before it is acknowledged, taken
+up again after a restart, and kept with its history (`op show`). The diagrams are drawn from the table that the
+engine obeys.
+
+"""
+_PROGRAMS_START = """# The programs
+
+## run_coordinator.py
+
+    python run_coordinator.py [options]
+
+Runs on the head node. Every option may also stand in the table `[coordinator]` of the file that `--config`
+names, with `_` for `-`; the command line wins:
+
+```toml
+[coordinator]
+listen = "10.0.0.1"
+default_image = "debian-13"
+```
+
+"""
+_AGENT_START = """
+The state root is `$HPGREEDY_STATE`, else `/var/lib/hpgreedy` for root, else `~/.local/state/hpgreedy`. The
+coordinator keeps `coordinator/` in it: its key, its database, its images and `local-admin.json`, by which
+programs of the same user on the head node are let in as admin.
+
+## run_server.py
+
+    python run_server.py <coordinator_ip> <port> <memory_gib> [options]
+
+Runs on each host (the head node may be one too). `--config` works as above, with the table `[agent]`.
+
+"""
+_SETUP = """
+    python run_server.py setup [--yes] [--hypervisor URI] [--pool NAME] [--pool-path DIR] [--state DIR]
+
+prepares a real host: checks that libvirt answers and that QEMU is there, makes the storage pool and the state
+folder. It says what it will change and asks first.
+"""
