@@ -4,6 +4,8 @@ It prints to ttyS0, each line beginning with `hpg-guest: `:
   `booted start_id=HEX ip=ADDRESS`, then `count=N` once a second; `seed hostname=NAME user=NAME` when a
   NoCloud seed (ISO 9660, label cidata) is attached; `disk last count=N` when /dev/vda holds the count of an
   earlier life; `memory BAD (…)` and `power button pressed` when that is so.
+The distribution's cloud kernel has no AHCI driver, so a SATA CD-ROM (q35's default) stays invisible to it: a
+  seed goes on bus virtio (as a read-only disk) or scsi (a CD-ROM on a virtio-scsi controller).
 It answers HTTP on port 80: `/count` with {"count", "start_id", "nonce", "mem": "ok|BAD", "disk":
   "ok|BAD|none"}, and `/verify` with the same after checking the whole 16 MiB pattern at once.
 Kernel arguments: `hpg.net=10.X` (address from the MAC, see lab.names.guest_ip; without it DHCP is asked),
@@ -34,7 +36,7 @@ CMDLINE = "console=ttyS0 quiet panic=1 mitigations=off tsc=unstable"
 DISK_BYTES = 16 * 1024 * 1024
 _MODULES = (
     "virtio_pci", "virtio_net", "virtio_blk", "virtio_balloon", "virtio_console", "virtio-rng", "button",
-    "evdev", "ahci", "sr_mod", "isofs",
+    "evdev", "virtio_scsi", "sr_mod", "isofs",
 )  # fmt: skip
 _SCRIPTS = {"init": "guest_init.sh", "serve.sh": "guest_serve.sh", "udhcpc.sh": "guest_udhcpc.sh"}
 _HELP = "nothing was changed; run `apt-get update` (a machine may never have done so) and try again"

@@ -56,7 +56,17 @@ read_seed() {
             -e 's/^ *- *name: *\([A-Za-z0-9._-]*\).*/\1/p' /seed/user-data | head -n 1)
         hostname "${name:-unnamed}"
         say "seed hostname=$name user=$user"
-        return
+        return 0
+    done
+    return 1
+}
+
+# A SCSI drive shows up a while after its controller: boot does not wait for one that may not exist.
+look_for_seed_again() {
+    tries=0
+    until read_seed || [ $tries -ge 10 ]; do
+        nap 0.5
+        tries=$((tries + 1))
     done
 }
 
@@ -164,7 +174,7 @@ echo 0 >/run/count
 address=$(start_network)
 find_disk
 echo $disk_state >/run/disk.state
-read_seed
+read_seed || { look_for_seed_again & }
 say "booted start_id=$start_id ip=${address:-none}"
 watch_power_button
 fill_memory
