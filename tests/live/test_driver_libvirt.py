@@ -1,319 +1,38 @@
-"""The libvirt driver on real hosts: each host has its own driver, in a process inside that host.
-
-Run as a program this file is that process: it takes calls on stdin and answers on stdout.
-"""
+"""The libvirt driver on real hosts: each host has its own driver, in a process inside that host."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import os
-import pickle
-import queue
-import struct
-import subprocess
-import sys
-import threading
-import time
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
 import pytest
 
-from agent.ports import DriverSettings
 from lab import guest as lab_guest
-from lab.api import Lab
-from lab.names import guest_ip
-from protocol.commands import CommandError, Migrate, Stamp, VmPlan
-from protocol.messages import DomainEvent
-from protocol.spec import (
-    CloudInit,
-    Disk,
-    ImageFile,
-    ImageManifest,
-    KernelBoot,
-    Memory,
-    Nic,
-    VmSpec,
-    decode_spec,
-)
-
-_LENGTH = struct.Struct(">I")
-
-
-def _send(pipe: BinaryIO, value: object) -> None:
-    data = pickle.dumps(value)
-    pipe.write(_LENGTH.pack(len(data)) + data)
-    pipe.flush()
-
-
-def _receive(pipe: BinaryIO) -> Any:
-    (length,) = _LENGTH.unpack(pipe.read(_LENGTH.size))
-    return pickle.loads(pipe.read(length))
-
-
-def serve() -> None:
-    """The process inside the host."""
-    from agent.drivers.libvirt import LibvirtDriver
-
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    settings, files = _receive(sys.stdin.buffer)
-    driver = LibvirtDriver(settings)
-    lock = threading.Lock()
-
-    def tell(*message: object) -> None:
-        with lock:
-            _send(out, message)
-
-    def read(_image: str, file: ImageFile, offset: int, length: int) -> bytes:
-        with Path(files[file.sha256]).open("rb") as content:
-            content.seek(offset)
-            return content.read(length)
-
-    def answer(number: int, path: str, args: tuple[Any, ...]) -> None:
-        extra: tuple[Any, ...] = ()
-        if path == "connect":
-            extra = (lambda event: tell("event", event), lambda reason: tell("closed", reason))
-        elif path == "images.ensure":
-            extra = (read,)
-        elif path == "mover.migrate":
-            extra = (lambda progress: tell("progress", progress),)
-        target: Any = driver
-        for part in path.split("."):
-            target = getattr(target, part)
-        try:
-            tell("answer", number, True, target(*args, *extra))
-        except CommandError as error:
-            tell("answer", number, False, (error.code, error.message, error.data))
-        except BaseException as error:
-            tell("answer", number, False, ("LEAKED", repr(error), {}))
-            raise
-
-    with contextlib.suppress(EOFError, struct.error):
-        while True:
-            threading.Thread(target=answer, args=_receive(sys.stdin.buffer), daemon=True).start()
-    os._exit(0)
-
-
-class Remote:
-    """A driver inside a host, called from here."""
-
-    def __init__(self, host: Any, settings: DriverSettings, files: dict[str, str]) -> None:
-        self.process = host.popen(
-            [sys.executable, str(Path(__file__).resolve())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self.events: list[DomainEvent] = []
-        self.closed: queue.Queue[str] = queue.Queue()
-        self.progress: list[Any] = []
-        self._answers: dict[int, queue.Queue[tuple[bool, Any]]] = {}
-        self._lock = threading.Lock()
-        _send(self.process.stdin, (settings, files))
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        with contextlib.suppress(EOFError, struct.error, ValueError):
-            while True:
-                kind, *rest = _receive(self.process.stdout)
-                if kind == "event":
-                    self.events.append(rest[0])
-                elif kind == "closed":
-                    self.closed.put(rest[0])
-                elif kind == "progress":
-                    self.progress.append(rest[0])
-                else:
-                    self._answers[rest[0]].put((rest[1], rest[2]))
-
-    def begin(self, path: str, *args: Any) -> Callable[[], Any]:
-        """Call now; the returned function waits for the answer."""
-        with self._lock:
-            number = len(self._answers)
-            self._answers[number] = queue.Queue()
-            _send(self.process.stdin, (number, path, args))
-
-        def wait() -> Any:
-            fine, value = self._answers[number].get(timeout=150)
-            if fine:
-                return value
-            assert value[0] != "LEAKED", value[1]
-            raise CommandError(*value)
-
-        return wait
-
-    def call(self, path: str, *args: Any) -> Any:
-        return self.begin(path, *args)()
-
-    def refusal(self, path: str, *args: Any) -> CommandError:
-        try:
-            value = self.call(path, *args)
-        except CommandError as error:
-            return error
-        raise AssertionError(f"{path} was not refused but gave {value!r}")
-
-    def report(self, vm: str) -> Any:
-        return next((r for r in self.call("meter.domains") if r.uuid == vm), None)
-
-    def end(self) -> None:
-        self.process.stdin.close()
-        self.process.wait(timeout=10)
-        self.process.stdout.close()
-
+from protocol.commands import CommandError, Stamp
+from protocol.spec import CloudInit, Disk, Memory, Nic, VmSpec, decode_spec
+from tests.live.libvirt_bench import FRESH_POOL, POOL, Bench, Host, bench_of, until
 
 pytestmark = pytest.mark.live
-POOL = Path("/var/lib/hpgreedy/pool")
-FRESH_POOL = Path("/var/lib/hpgreedy/not/there/yet")
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """Wait for a condition; the time-out only keeps a broken run from hanging."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"not seen in {seconds:g} s: {what}")
-
-
-class Bench:
-    """A lab, its drivers and the test guest's image."""
-
-    def __init__(self, lab: Lab, state: Path, pool: Path) -> None:
-        self.lab = lab
-        self.pool = pool
-        self.state = state
-        built = lab_guest.build()
-        self.files: dict[str, str] = {}
-        self.image = ImageManifest(
-            name="test-guest",
-            files=(
-                self._file("disk", built.disk, "qcow2"),
-                self._file("kernel", built.kernel),
-                self._file("initrd", built.initrd),
-            ),
-            cmdline=built.cmdline,
-            virtual_size=Memory(16),
-        )
-        self.hosts = {host.name: host for host in lab.hosts}
-        self.drivers: dict[str, Remote] = {}
-        self.facts: dict[str, Any] = {}
-        for name in self.hosts:
-            self.new_driver(name)
-
-    def new_driver(self, name: str) -> Remote:
-        host = self.hosts[name]
-        settings = DriverSettings(
-            hypervisor="qemu:///system",
-            address=host.address,
-            state=self.state,
-            pool_path=self.pool,
-            migration_transport="tcp",
-            bridge="br0",
-            probe_kernel=lab_guest.build().kernel,
-        )
-        driver = self.drivers[name] = Remote(host, settings, self.files)
-        self.facts[name] = driver.call("connect")
-        return driver
-
-    def folder(self, host: str) -> Path:
-        if self.lab.storage == "shared":
-            return self.hosts[host].pool_folder
-        return self.hosts[host].data_folder / str(self.pool).lstrip("/")
-
-    def _file(self, role: Any, path: Path, form: Any = "raw") -> ImageFile:
-        content = path.read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        self.files[digest] = str(path)
-        return ImageFile(role=role, size=len(content), sha256=digest, format=form)
-
-    def plan(self, name: str, number: int, **more: Any) -> VmPlan:
-        memory = Memory(112)
-        spec = VmSpec(
-            id=name,
-            cpu=1,
-            memory=memory,
-            image="test-guest",
-            kernel=KernelBoot(cmdline=f"hpg.net={self.lab.net}"),
-            **more,
-        )
-        return VmPlan(
-            spec=spec,
-            uuid=str(uuid.uuid4()),
-            macs=(f"52:54:00:00:07:{number:02x}",),
-            max_cpu=1,
-            max_memory_mib=memory.mib,
-            stamp=Stamp(operation="17", owner="eva", cluster="test"),
-            image=self.image,
-            kernel_image=self.image,
-        )
-
-    def boot(self, plan: VmPlan, host: str = "h1") -> dict[str, Any]:
-        driver = self.drivers[host]
-        driver.call("images.ensure", self.image)
-        driver.call("runtime.provision", plan)
-        driver.call("runtime.start", plan.uuid)
-        return until(lambda: self.ask(plan), f"{plan.spec.key} answers")
-
-    def ask(self, plan: VmPlan, path: str = "count") -> Any:
-        address = guest_ip(plan.macs[0], self.lab.net)
-        try:
-            with urllib.request.urlopen(f"http://{address}/{path}", timeout=5) as answer:
-                return json.load(answer)
-        except OSError:
-            return None
-
-    def order(self, plan: VmPlan, to: str, copy: bool, bandwidth: int = 0) -> Migrate:
-        return Migrate(
-            uuid=plan.uuid,
-            target_uri=self.facts[to].migrate_uri,
-            target_address=self.hosts[to].address,
-            copy=copy,
-            bandwidth_mib=bandwidth,
-        )
-
-    def files_of(self, host: str, plan: VmPlan) -> list[str]:
-        return sorted(path.name for path in self.folder(host).glob(f"*{plan.uuid}*"))
-
-    def end(self) -> None:
-        for driver in self.drivers.values():
-            driver.end()
-        self.lab.down()
-
-
-def bench(name: str, storage: str, state: Path, pool: Path) -> Iterator[Bench]:
-    lab = Lab.up(name, hosts=2, storage=storage)
-    try:
-        made = Bench(lab, state, pool)
-    except BaseException:
-        lab.down()
-        raise
-    try:
-        yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One for all drivers: they are on one machine, and one of them trying KVM is enough."""
-    return tmp_path_factory.mktemp("state")
+    return tmp_path_factory.getbasetemp() / "driver-state"
 
 
 @pytest.fixture(scope="module")
 def shared(state: Path) -> Iterator[Bench]:
-    yield from bench("driver-shared", "shared", state, POOL)
+    yield from bench_of("driver-shared", "shared", state, POOL)
 
 
 @pytest.fixture(scope="module")
 def local(state: Path) -> Iterator[Bench]:
-    yield from bench("driver-local", "local", state, FRESH_POOL)
+    yield from bench_of("driver-local", "local", state, FRESH_POOL)
 
 
 def test_a_host_says_what_it_is(shared: Bench) -> None:
@@ -380,7 +99,7 @@ def test_a_vm_lives_moves_on_shared_storage_and_leaves_nothing(shared: Bench) ->
     assert refused.code == "busy", "the disks are those of a VM that runs on the other host"
 
     two.call("mover.prepare", plan, False)
-    moved = one.call("mover.migrate", shared.order(plan, "h2", copy=False))
+    moved = one.migrate(shared.order(plan, "h2", copy=False))
     assert moved.transferred > 0
     assert moved.total_ms > 0
     assert moved.memory_total >= 112 * 1024 * 1024
@@ -392,7 +111,7 @@ def test_a_vm_lives_moves_on_shared_storage_and_leaves_nothing(shared: Bench) ->
     assert (there.state, there.persistent, there.job) == ("running", True, False)
     assert decode_spec(two.report(plan.uuid).spec, VmSpec) == plan.spec
     assert [event for event in one.events if event.uuid == plan.uuid][-1].state is None
-    assert one.refusal("mover.migrate", shared.order(plan, "h2", copy=False)).code == "not_found"
+    assert one.refusal("mover.migrate", shared.order(plan, "h2", copy=False), print).code == "not_found"
 
     two.call("runtime.shutdown", plan.uuid, 60.0, False)
     assert two.call("runtime.inspect", plan.uuid).state == "shutoff"
@@ -413,13 +132,13 @@ def test_disks_are_copied_where_storage_is_not_shared(local: Bench) -> None:
     before = local.boot(plan)
     until(lambda: local.ask(plan)["disk"] == "ok", "the guest has written to its disk")
 
-    two.call("images.ensure", local.image)
+    two.call("images.ensure", local.image, local.read)
     refused = two.refusal("mover.prepare", plan, False)
     assert refused.code == "refused"
     assert "not shared" in refused.message
     two.call("mover.prepare", plan, True)
     two.call("mover.prepare", plan, True)
-    moved = one.call("mover.migrate", local.order(plan, "h2", copy=True))
+    moved = one.migrate(local.order(plan, "h2", copy=True))
     assert moved.transferred > 0
     after = local.ask(plan, "verify")
     assert (after["start_id"], after["mem"], after["disk"]) == (before["start_id"], "ok", "ok")
@@ -449,12 +168,12 @@ def test_a_migration_reports_and_is_followed_by_a_second_caller_and_aborted(loca
     one, two = local.drivers["h1"], local.drivers["h2"]
     plan = local.plan("slow", 3)
     before = local.boot(plan)
-    two.call("images.ensure", local.image)
+    two.call("images.ensure", local.image, local.read)
     two.call("mover.prepare", plan, True)
     one.progress.clear()
-    first = one.begin("mover.migrate", local.order(plan, "h2", copy=True, bandwidth=2))
+    first = one.begin_migration(local.order(plan, "h2", copy=True, bandwidth=2))
     until(lambda: one.call("runtime.inspect", plan.uuid).job, "the job")
-    second = one.begin("mover.migrate", local.order(plan, "h2", copy=True, bandwidth=2))
+    second = one.begin_migration(local.order(plan, "h2", copy=True, bandwidth=2))
     until(lambda: one.report(plan.uuid).state == "outgoing", "outgoing at the source")
     until(lambda: two.report(plan.uuid) and two.report(plan.uuid).state == "incoming", "incoming")
     until(lambda: len(one.progress) > 3 and one.progress[-1].remaining > 0, "progress")
@@ -471,13 +190,12 @@ def test_a_migration_reports_and_is_followed_by_a_second_caller_and_aborted(loca
     assert local.ask(plan)["start_id"] == before["start_id"]
 
     two.call("mover.prepare", plan, True)
-    one.begin("mover.migrate", local.order(plan, "h2", copy=True, bandwidth=15))
+    one.begin_migration(local.order(plan, "h2", copy=True, bandwidth=15))
     until(lambda: one.call("runtime.inspect", plan.uuid).job, "the job")
-    one.process.kill()
-    one.process.wait()
+    one.remote.kill()
     one = local.new_driver("h1")
     assert one.report(plan.uuid).state == "outgoing"
-    followed = one.call("mover.migrate", local.order(plan, "h2", copy=True))
+    followed = one.migrate(local.order(plan, "h2", copy=True))
     assert followed.total_ms > 0, "whoever follows learns the figures too"
     assert followed.transferred > 0
     assert not one.call("runtime.inspect", plan.uuid).present
@@ -492,11 +210,11 @@ def test_a_vm_without_disks_moves_either_way(local: Bench) -> None:
     plan = msgspec.structs.replace(local.plan("bare", 10), image=None)
     before = local.boot(plan)
     assert local.files_of("h1", plan) == []
-    two.call("images.ensure", local.image)
+    two.call("images.ensure", local.image, local.read)
     two.call("mover.prepare", plan, True)
-    one.call("mover.migrate", local.order(plan, "h2", copy=True))
+    one.migrate(local.order(plan, "h2", copy=True))
     one.call("mover.prepare", plan, False)
-    two.call("mover.migrate", local.order(plan, "h1", copy=False))
+    two.migrate(local.order(plan, "h1", copy=False))
     after = local.ask(plan, "verify")
     assert (after["start_id"], after["mem"], after["disk"]) == (before["start_id"], "ok", "none")
     one.call("runtime.destroy", plan.uuid)
@@ -510,7 +228,7 @@ def test_a_migration_to_nowhere_fails_and_the_vm_goes_on(shared: Bench) -> None:
     order = msgspec.structs.replace(
         shared.order(plan, "h2", copy=False), target_uri=f"qemu+tcp://{shared.hosts['h2'].address}:1/system"
     )
-    refused = one.refusal("mover.migrate", order)
+    refused = one.refusal("mover.migrate", order, print)
     assert refused.code == "failed"
     assert "running on this host" in refused.message
     assert one.call("alive")
@@ -528,11 +246,11 @@ def test_a_lost_libvirtd_is_noticed_and_met_again(shared: Bench) -> None:
     assert not one.call("alive")
     assert one.refusal("meter.domains").code == "hypervisor_down"
     assert one.refusal("runtime.start", plan.uuid).code == "hypervisor_down"
-    refused = one.refusal("connect")
+    refused = one.refusal("connect", print, print)
     assert refused.code == "hypervisor_down"
     assert "qemu:///system" in refused.message
     shared.lab.start_libvirtd("h1")
-    assert one.call("connect").hypervisor_uuid == shared.hosts["h1"].host_uuid
+    assert one.connect().hypervisor_uuid == shared.hosts["h1"].host_uuid
     assert one.report(plan.uuid).state == "running"
     assert one.report(plan.uuid).owner == "eva"
     assert shared.ask(plan)["start_id"] == before["start_id"]
@@ -548,21 +266,18 @@ def test_a_frozen_libvirtd_does_not_hold_anyone_up_for_ever(shared: Bench) -> No
     two = shared.drivers["h2"]
     shared.lab.kill_libvirtd("h2", 19)
     try:
-        begun = two.begin("meter.domains")
-        with pytest.raises(CommandError) as caught:
-            begun()
-        assert caught.value.code == "hypervisor_down"
+        assert two.refusal("meter.domains").code == "hypervisor_down"
         assert two.closed.get(timeout=30)
-        assert two.refusal("connect").code == "hypervisor_down"
+        assert two.refusal("connect", print, print).code == "hypervisor_down"
     finally:
         shared.lab.kill_libvirtd("h2", 18)
     until(lambda: _connects(two), "a new connection")
     two.call("meter.domains")
 
 
-def _connects(driver: Remote) -> bool:
+def _connects(driver: Host) -> bool:
     try:
-        driver.call("connect")
+        driver.connect()
     except CommandError:
         return False
     return True
@@ -592,7 +307,7 @@ def test_a_killed_qemu_is_reported_as_crashed(shared: Bench) -> None:
 
 def test_names_and_networks_that_do_not_fit_are_refused_with_a_sentence(shared: Bench) -> None:
     one = shared.drivers["h1"]
-    one.call("images.ensure", shared.image)
+    one.call("images.ensure", shared.image, shared.read)
     plan = shared.plan("twice", 7)
     one.call("runtime.provision", plan)
     other = msgspec.structs.replace(plan, uuid=str(uuid.uuid4()))
@@ -633,7 +348,7 @@ def test_a_foreign_domain_is_shown_and_adopted(shared: Bench) -> None:
 def test_an_interrupted_provision_is_repeated(shared: Bench) -> None:
     one, host = shared.drivers["h1"], shared.hosts["h1"]
     plan = shared.plan("again", 9)
-    one.call("images.ensure", shared.image)
+    one.call("images.ensure", shared.image, shared.read)
     remains = shared.folder("h1") / f"{plan.uuid}-root.qcow2.0badc0de.part"
     remains.write_bytes(b"half")
     one.call("runtime.provision", plan)
@@ -643,7 +358,3 @@ def test_an_interrupted_provision_is_repeated(shared: Bench) -> None:
     one.call("runtime.provision", plan)
     assert (shared.folder("h1") / f"{plan.uuid}-root.qcow2").stat().st_ino == inode, "a complete disk is kept"
     one.call("runtime.remove", plan.uuid, True)
-
-
-if __name__ == "__main__":
-    serve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -55,14 +56,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def takes_direct_io(folder: Path) -> bool:
-    """Whether files in the folder can be opened with O_DIRECT."""
+    """Whether files in the folder can be opened with O_DIRECT; raises OSError when none can be made."""
     probe = folder / f".hpgreedy-probe.{uuid.uuid4().hex}"
     try:
         os.close(os.open(probe, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_DIRECT, 0o600))
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
         return False
     finally:
-        probe.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            probe.unlink()
     return True
 
 
