@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from protocol.logs import LEVELS
+from protocol.spec import SpecError
 from protocol.spec.fields import NAME_RULE, is_name
 from protocol.spec.memory import MAX_MIB, Memory
+from protocol.transport.access import JoinToken
 
 Parse = Callable[[str, Any], Any]
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]*\Z|simulated([:?][^\s]*)?\Z")
@@ -25,6 +27,15 @@ def wrong(name: str, value: object, right: str) -> OptionError:
     """The error for a bad value."""
     shown = repr(value) if isinstance(value, str) else str(value)
     return OptionError(f"{name} is {shown[:80]}; it must be {right}")
+
+
+def join_token(name: str, value: Any) -> str:
+    """A join token, checked for damage; the sentence never repeats it."""
+    try:
+        JoinToken.decode(str(value))
+    except SpecError as error:
+        raise OptionError(error.message) from error
+    return str(value)
 
 
 def whole(least: int, most: int) -> Parse:

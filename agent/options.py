@@ -32,7 +32,7 @@ class Option(msgspec.Struct, frozen=True, kw_only=True):
 
 OPTIONS: dict[str, Option] = {
     "join": Option(
-        parse=values.text, metavar="TOKEN", help="join token; needed once, and not on the head node"
+        parse=values.join_token, metavar="TOKEN", help="join token; needed once, and not on the head node"
     ),
     "name": Option(parse=values.name_of, metavar="NAME", help="this host's name (default: the host name)"),
     "state": Option(

@@ -65,8 +65,8 @@ def _cell(text: str) -> str:
 
 
 _OPERATIONS_START = """Every change to the cluster is an operation: on disk before it is acknowledged, taken
-up again after a restart, and kept with its history (`op show`). The diagrams are drawn from the table that the
-engine obeys.
+up again after a restart, and kept with its history (`op show`). The diagrams are drawn from the table that
+the engine obeys.
 
 """
 _PROGRAMS_START = """# The programs

@@ -68,7 +68,7 @@ def find_host(core: Core, identifier: str | int, field: str = "id") -> str:
     for record in core.world.hosts.values():
         if record.id == name:
             return record.name
-    known = ", ".join(core.world.hosts) or "none yet"
+    known = ", ".join(sorted(core.world.hosts)) or "none yet"
     raise Refusal("not_found", f"{field} is {name!r}, and there is no such host; known: {known}", field)
 
 
