@@ -69,6 +69,10 @@ def _by_local_file(root: Path, address: str, port: int, stored: PeerAccess | Non
         local = LocalAccess.load(local_access_path(root))
     except FileNotFoundError:
         return None
+    except TransportError:
+        if stored is not None:
+            return None
+        raise
     if local.port != port:
         if stored is not None:
             return None
