@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.drivers.libvirt import names, qcow2
-from agent.drivers.libvirt.files import header_of, sync_folder
+from agent.drivers.libvirt.files import header_of, held_by_qemu, sync_folder
 from agent.ports import ReadChunk, iter_chunks
 from protocol.commands import CommandError
 from protocol.messages import PoolFacts
@@ -55,13 +55,15 @@ class LibvirtImages:
             self._storage.refresh()
 
     def delete(self, image: ImageManifest) -> None:
-        """Delete the image's files; refused while a disk or a domain on this host stands on one."""
+        """Delete the image's files; refused while a disk, a domain or a running QEMU stands on one."""
         paths = [names.image_path(self._storage.path, image, file) for file in image.files]
         with self._link.use(f"deleting image {image.name}") as handle:
             user = _overlay_over(self._storage.path, paths)
             if user is None:
                 defined = ((domain.name(), domain.XMLDesc()) for domain in handle.listAllDomains())
                 user = next((n for n, xml in defined if any(str(path) in xml for path in paths)), None)
+            if user is None and any(held_by_qemu(path) for path in paths):
+                user = "a running QEMU, here or on a host that shares the storage,"
             if user is not None:
                 raise CommandError(
                     "busy", f"image {image.name} cannot be deleted: {user} stands on it; nothing was deleted"
