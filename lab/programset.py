@@ -10,6 +10,8 @@ from lab.errors import LabError
 from lab.processes import end
 
 PROJECT = Path(__file__).resolve().parent.parent
+WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+"""In front of a command: it ends when the process that started it ends, however that happens."""
 
 
 class ProgramSet:
@@ -45,7 +47,7 @@ class ProgramSet:
     ) -> "subprocess.CompletedProcess[str]":
         """Run a program to its end and collect its output."""
         return subprocess.run(
-            command,
+            [*WITH_PARENT, *command],
             input=text or "",
             capture_output=True,
             text=True,

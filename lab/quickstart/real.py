@@ -13,10 +13,8 @@ from lab import guest
 from lab.api import Lab
 from lab.names import guest_ip
 from lab.programs import Cluster, CommandLines
-from lab.programset import PROJECT
-from lab.quickstart.stage import IMAGE, StageError
-
-NAME = "hpg"
+from lab.programset import PROJECT, WITH_PARENT
+from lab.quickstart.stage import IMAGE, StageError, own_name
 
 
 class RealStage:
@@ -33,12 +31,12 @@ class RealStage:
 
     def clear(self) -> bool:
         """Take an earlier lab of the quickstart away, whatever state it is in."""
-        return Lab.remove(NAME)
+        return Lab.remove(own_name())
 
     def raise_hosts(self) -> str:
         """Build the test guest if needed and bring three hosts up."""
         self._guest = guest.build()
-        self._lab = Lab.up(NAME, len(self.host_names))
+        self._lab = Lab.up(own_name(), len(self.host_names))
         lines = CommandLines(
             self._lab,
             sys.executable,
@@ -76,7 +74,7 @@ class RealStage:
 
     def open_client(self, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         """Start the client."""
-        command = self._here.lines.client(arguments)
+        command = [*WITH_PARENT, *self._here.lines.client(arguments)]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT
         )
@@ -104,7 +102,7 @@ class RealStage:
 
     def down(self) -> None:
         """Take the lab away with everything in it."""
-        Lab.remove(NAME)
+        Lab.remove(own_name())
 
     @property
     def _here(self) -> Cluster:

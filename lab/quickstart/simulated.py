@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.programset import PROJECT, ProgramSet
-from lab.quickstart.stage import IMAGE, StageError
+from lab.programset import PROJECT, WITH_PARENT, ProgramSet
+from lab.quickstart.stage import IMAGE, StageError, own_name
 
 _COUNT = re.compile(r"hpg-guest: count=(\d+)")
 _START = re.compile(r"hpg-guest: booted start_id=(\S+)")
 
 
 def _folder() -> Path:
-    """Where the simulated stage keeps everything; one for each user."""
+    """Where the simulated stage keeps everything; one for each user and checkout."""
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "hpgreedy-quickstart"
+    return Path(base) / f"hpgreedy-quickstart-{own_name()}"
 
 
 class SimulatedStage:
@@ -95,7 +95,11 @@ class SimulatedStage:
     def open_client(self, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         """Start the client."""
         return subprocess.Popen(
-            self._command(arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT
+            [*WITH_PARENT, *self._command(arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=PROJECT,
         )
 
     def count(self, vm: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,11 +1,21 @@
 """What the story needs of the place it plays in."""
 
+import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from lab.programset import PROJECT
+
 IMAGE = "hpg-guest"
+
+
+def own_name() -> str:
+    """The name of what this checkout's quickstart makes, so that several checkouts can run side by side."""
+    made = "q" + hashlib.sha256(str(PROJECT).encode()).hexdigest()[:5]
+    return os.environ.get("HPG_QUICKSTART_NAME", made)
 
 
 class StageError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from protocol.messages import Reply, Request
+from protocol.transport.access import LocalAccess, local_access_path
+from protocol.transport.dealer import Dealer, request
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -71,6 +76,21 @@ class System:
         done = self.client(*arguments, "--json", text=text)
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}\n{self.logs()}"
         return json.loads(done.stdout)
+
+    def asked_directly(self, *verbs: str) -> list[Any]:
+        """Answers without a client process for each: quick."""
+        return asyncio.run(self._asked(verbs))
+
+    async def _asked(self, verbs: tuple[str, ...]) -> list[Any]:
+        access = LocalAccess.load(local_access_path(self.folder))
+        dealer = Dealer("127.0.0.1", self.port, access.server_public, access.keys)
+        await dealer.connect()
+        try:
+            answers = [(await request(dealer, Request(verb=verb), 10)).body for verb in verbs]
+        finally:
+            await dealer.close()
+        assert all(isinstance(answer, Reply) and answer.ok for answer in answers), answers
+        return [answer.result for answer in answers if isinstance(answer, Reply)]
 
     def wait_for(self, what: str, found: Any, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds

@@ -15,7 +15,7 @@ GOOD = {"id": "v", "cpu": 1, "memory": 1}
 
 
 def state(system: System) -> Any:
-    return [system.ask("vm", "list"), system.ask("op", "list"), system.ask("image", "list")]
+    return system.asked_directly("vm.list", "op.list", "image.list")
 
 
 def one_sentence(stderr: str) -> str:
