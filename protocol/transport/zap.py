@@ -40,7 +40,12 @@ class Authenticator:
         """Answer until cancelled."""
         while True:
             request = await self._socket.recv_multipart()
-            await self._socket.send_multipart(self.answer(request))
+            try:
+                answer = self.answer(request)
+            except Exception:
+                # Without an answer the socket would be stuck, and nobody could connect any more.
+                answer = [b"1.0", request[1] if len(request) > 1 else b"", b"500", b"failed", b"", b""]
+            await self._socket.send_multipart(answer)
 
     def close(self) -> None:
         """Close the socket; new connections are then refused."""

@@ -1,3 +1,4 @@
+import io
 import json
 import threading
 
@@ -50,3 +51,11 @@ def test_a_traceback_shows_no_local_values(form, capsys):
 def test_unknown_choices_are_refused(level, form):
     with pytest.raises(ValueError, match="must be"):
         configure_logs(level, form)
+
+
+def test_a_standard_error_that_is_gone_stops_nothing(monkeypatch):
+    configure_logs("info", "json")
+    gone = io.StringIO()
+    gone.close()
+    monkeypatch.setattr("sys.stderr", gone)
+    structlog.get_logger("x").warning("nobody hears this")

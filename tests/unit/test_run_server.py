@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+import structlog
 from agent_rig import FakeCoordinator
 
 import run_server
@@ -18,6 +19,14 @@ from protocol.messages import CommandAccepted, CommandProgress, Hello, Report
 from protocol.transport.keys import generate_keys
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured_logs():
+    yield
+    structlog.reset_defaults()
+
+
 GOOD = ["127.0.0.1", "5000", "8"]
 
 

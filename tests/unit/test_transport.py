@@ -136,6 +136,27 @@ async def test_an_admit_that_breaks_refuses():
     await router.close()
 
 
+async def test_a_failing_log_does_not_lock_everybody_out(monkeypatch):
+    keys = generate_keys()
+    router = await started({keys.public})
+
+    def broken(*_args, **_values):
+        raise ValueError("I/O operation on closed file")
+
+    monkeypatch.setattr("protocol.transport.zap._LOG.warning", broken, raising=False)
+    stranger = await connected(router, generate_keys())
+
+    async def refused():
+        return router.refused > 0
+
+    await until(refused)
+    dealer = await connected(router, keys)
+    await push(dealer, [b"in"])
+    assert (await router.receive()).frames == [b"in"]
+    for part in (stranger, dealer, router):
+        await part.close()
+
+
 async def test_plain_tcp_garbage_does_not_hurt_the_router():
     keys = generate_keys()
     router = await started({keys.public})
