@@ -1,0 +1,1 @@
+"""Speed and memory, one command each; never part of a timed test."""
