@@ -262,6 +262,8 @@ def image_delete(core: Core, caller: Caller, ask: verbs.ById) -> Started:
         raise Refusal(
             "not_found", f"id is {name!r}, and there is no such image; `image list` shows all", "id"
         )
+    if name == core.world.settings.default_image:
+        raise Refusal("refused", f"image {name} is the default image; restart the coordinator with another")
     users = [vm.key for vm in users_of(core.world, name)]
     if users:
         raise Refusal("refused", f"image {name} is in use by {', '.join(users[:5])}; delete those VMs first")

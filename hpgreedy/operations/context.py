@@ -6,7 +6,8 @@ would not know of.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +30,8 @@ from protocol.commands import Args
 from protocol.spec import encode_spec
 
 HISTORY_LIMIT = 200
+K = TypeVar("K", str, int)
+R = TypeVar("R")
 
 
 class Tell(msgspec.Struct, frozen=True):
@@ -63,6 +66,7 @@ class Context:
         self.ended: list[int] = []
         self.retries: dict[int, float] = {}
         self._changed: dict[tuple[str, str], dict[str, Any] | None] = {}
+        self._undo: list[Callable[[], object]] = []
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -71,58 +75,61 @@ class Context:
 
     def put_vm(self, vm: VmRecord) -> None:
         """Keep a VM."""
-        self.world.vms[vm.key] = vm
-        self._changed["vm", vm.key] = to_value(vm)
+        self._put("vm", self.world.vms, vm.key, vm)
 
     def drop_vm(self, key: str) -> None:
         """Forget a VM that has been removed."""
-        self.world.vms.pop(key, None)
+        self._drop("vm", self.world.vms, key)
         self.world.settled.pop(key, None)
-        self._changed["vm", key] = None
 
     def put_host(self, host: HostRecord) -> None:
         """Keep a host."""
-        self.world.hosts[host.name] = host
-        self._changed["host", host.name] = to_value(host)
+        self._put("host", self.world.hosts, host.name, host)
 
     def put_image(self, image: ImageRecord) -> None:
         """Keep an image."""
-        self.world.images[image.manifest.name] = image
-        self._changed["image", image.manifest.name] = to_value(image)
+        self._put("image", self.world.images, image.manifest.name, image)
 
     def drop_image(self, name: str) -> None:
         """Forget an image."""
-        self.world.images.pop(name, None)
-        self._changed["image", name] = None
+        self._drop("image", self.world.images, name)
 
     def put_key(self, key: KeyRecord) -> None:
         """Admit a key."""
-        self.world.keys[key.public_key] = key
-        self._changed["key", key.public_key] = to_value(key)
+        self._put("key", self.world.keys, key.public_key, key)
 
     def drop_key(self, public_key: str) -> None:
         """Admit a key no longer."""
-        self.world.keys.pop(public_key, None)
-        self._changed["key", public_key] = None
+        self._drop("key", self.world.keys, public_key)
 
     def put_request(self, key: str, request: RequestRecord) -> None:
         """Remember that a request was accepted."""
-        self.world.requests[key] = request
-        self._changed["request", key] = to_value(request)
+        self._put("request", self.world.requests, key, request)
+
+    def drop_request(self, key: str) -> None:
+        """Forget a request that nobody will repeat any more."""
+        self._drop("request", self.world.requests, key)
 
     def put_meta(self, meta: Meta) -> None:
         """Keep the cluster's own facts."""
+        old = self.world.meta
+        self._undo.append(lambda: setattr(self.world, "meta", old))
         self.world.meta = meta
         self._changed["meta", "cluster"] = to_value(meta)
 
+    def undo(self) -> None:
+        """Put every record back as it was; for an event that could not be handled to its end."""
+        while self._undo:
+            self._undo.pop()()
+        self.world.open = {number: None for number, op in self.world.operations.items() if not op.done}
+
     def put_operation(self, op: OperationRecord) -> OperationRecord:
         """Keep an operation."""
-        self.world.operations[op.id] = op
+        self._put("operation", self.world.operations, op.id, op)
         if op.done:
             self.world.open.pop(op.id, None)
         else:
             self.world.open[op.id] = None
-        self._changed["operation", str(op.id)] = to_value(op)
         return op
 
     def new_operation(self, kind: str, state: str, owner: str, **fields: Any) -> OperationRecord:
@@ -204,3 +211,20 @@ class Context:
         self.world.settled[op.vm_key] = self.now.mono
         if vm is not None and vm.operation == op.id:
             self.put_vm(msgspec.structs.replace(vm, operation=None))
+
+    def _put(self, kind: str, table: dict[K, R], key: K, record: R) -> None:
+        self._remember(table, key)
+        table[key] = record
+        self._changed[kind, str(key)] = to_value(record)
+
+    def _drop(self, kind: str, table: dict[K, R], key: K) -> None:
+        self._remember(table, key)
+        table.pop(key, None)
+        self._changed[kind, str(key)] = None
+
+    def _remember(self, table: dict[K, R], key: K) -> None:
+        if key in table:
+            old = table[key]
+            self._undo.append(lambda: table.__setitem__(key, old))
+        else:
+            self._undo.append(lambda: table.pop(key, None))

@@ -14,6 +14,9 @@ from hpgreedy.operations.records import HostRecord, OperationRecord
 from hpgreedy.operations.world import HostLive, Now, World
 from protocol.messages import CommandResult, DomainEvent, DomainReport, Hello, MigrationProgress, Report
 
+REQUESTS_KEPT = 86400.0
+"""Seconds for which a repeated request is known to be the same."""
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What follows from an event. `context.changes` go to disk first, then `tells` are sent."""
@@ -31,15 +34,20 @@ class Engine:
         self._sent: dict[str, float] = {}
         self._accepted: set[str] = set()
         self._retry_at: dict[int, float] = {}
+        self._next_cleaning = float("-inf")
 
     def run(self, now: Now, act: Callable[[Context], None]) -> Outcome:
         """Let `act` change the world through a context and follow up on what it did.
 
-        When `act` raises, nothing has followed; callers validate before they change.
+        When `act` raises, every record is as it was before.
         """
         ctx = Context(self.world, now)
-        act(ctx)
-        return self._settle(ctx)
+        try:
+            act(ctx)
+            return self._settle(ctx)
+        except BaseException:
+            ctx.undo()
+            raise
 
     def resume(self, now: Now) -> Outcome:
         """After a restart: enter every open operation that waits for no command again."""
@@ -152,6 +160,7 @@ class Engine:
                 op = self.world.operations.get(number)
                 if op is not None and not op.done and not op.waiting:
                     begin(ctx, op)
+            self._forget_requests(ctx)
             just_told = {tell.waiting.id for tell in ctx.tells}
             for name in self.world.hosts:
                 if self._reachable(name, now):
@@ -159,6 +168,14 @@ class Engine:
                     ctx.tells.extend(tell for tell in again if tell.waiting.id not in just_told)
 
         return self.run(now, act)
+
+    def _forget_requests(self, ctx: Context) -> None:
+        if ctx.now.mono < self._next_cleaning:
+            return
+        self._next_cleaning = ctx.now.mono + REQUESTS_KEPT / 24
+        for key, request in list(self.world.requests.items()):
+            if ctx.now.wall - request.at > REQUESTS_KEPT:
+                ctx.drop_request(key)
 
     def _settle(self, ctx: Context) -> Outcome:
         """Parents hear of ended children; commands are stamped as sent; retries are scheduled."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from hpgreedy.model import Claim, Cluster, Demand, HostState
+from hpgreedy.model import Claim, Cluster, Demand, Host, HostState
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.base import begin
 from hpgreedy.operations.records import OperationRecord, VmRecord
@@ -23,6 +23,7 @@ class Planned(msgspec.Struct, frozen=True):
 
     spec: VmSpec
     placed: Placed
+    host: Host
     image: ImageManifest | None
     kernel_image: ImageManifest | None
 
@@ -166,7 +167,7 @@ def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned
                 f"vms[{n}]",
                 {"rejections": _rejections(answer), "ever": answer.ever},
             )
-        planned.append(Planned(spec, answer, image, kernel))
+        planned.append(Planned(spec, answer, cluster.hosts[answer.host], image, kernel))
         cluster = _reserved(cluster, demand, answer)
     return planned
 
@@ -188,13 +189,12 @@ def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationReco
         "create", state, owner, vm=spec.id, target=placed.host, why=placed.why,
         args={"algorithm": placed.algorithm},
     )  # fmt: skip
-    host = ctx.world.cluster(ctx.now).hosts[placed.host]
     vm = VmRecord(
         spec=spec,
         uuid=uuid,
         macs=_macs(ctx, spec),
-        max_cpu=spec.max_cpu or _can_grow_to(ctx, spec.cpu, host.cpu),
-        max_memory=int(spec.max_memory or _can_grow_to(ctx, int(spec.memory), host.memory)),
+        max_cpu=spec.max_cpu or _can_grow_to(ctx, spec.cpu, plan.host.cpu),
+        max_memory=int(spec.max_memory or _can_grow_to(ctx, int(spec.memory), plan.host.memory)),
         owner=owner,
         created=ctx.now.wall,
         made_by=op.id,

@@ -122,7 +122,8 @@ class World:
 
     def cluster(self, now: Now) -> Cluster:
         """Hosts and everything that holds capacity on them, as placement sees it."""
-        hosts = {name: self._host(record, now) for name, record in self.hosts.items()}
+        ours = frozenset(vm.uuid for vm in self.vms.values())
+        hosts = {name: self._host(record, now, ours) for name, record in self.hosts.items()}
         return Cluster(hosts=hosts, claims=tuple(self._claims()))
 
     def domain(self, vm: VmRecord) -> DomainReport | None:
@@ -139,7 +140,7 @@ class World:
         domain = self.domain(vm)
         return domain is not None and domain.state == "running"
 
-    def _host(self, record: HostRecord, now: Now) -> Host:
+    def _host(self, record: HostRecord, now: Now, ours: frozenset[str]) -> Host:
         live = self.live.get(record.name, HostLive())
         capacity = live.report.capacity if live.report is not None else record.hello.capacity
         domains = live.report.domains if live.report is not None else ()
@@ -156,11 +157,8 @@ class World:
             problem=problem,
             networks=frozenset(record.hello.networks),
             bridges=frozenset(record.hello.bridges),
-            names_taken=frozenset(d.name for d in domains if d.uuid not in self._uuids()),
+            names_taken=frozenset(d.name for d in domains if d.uuid not in ours),
         )
-
-    def _uuids(self) -> frozenset[str]:
-        return frozenset(vm.uuid for vm in self.vms.values())
 
     def _claims(self) -> Iterator[Claim]:
         moving = {op.vm_key: op for op in self.open_operations() if op.kind == "migrate"}

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from hpgreedy.coordinator.access import Caller, Keyring
@@ -18,7 +19,7 @@ from hpgreedy.coordinator.images import ImageFiles
 from hpgreedy.coordinator.table import TABLE
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.migrate import Verdict, verdict
-from hpgreedy.operations.records import Meta
+from hpgreedy.operations.records import KeyRecord, Meta
 from hpgreedy.operations.world import Now, Settings, World
 from hpgreedy.store import MemoryStore
 from protocol.commands import Inspected
@@ -118,6 +119,32 @@ async def test_an_unknown_verb_lists_the_known_ones(core: Core) -> None:
     reply = await ask(core, ADMIN, "vm.explode")
     assert reply.code == "bad_request"
     assert "vm.list" in reply.error
+
+
+async def test_an_event_that_fails_half_way_leaves_every_record_as_it_was(core: Core) -> None:
+    assert (await ask(core, ADMIN, "submit", "r1", vms=[VM])).ok
+    world = core.world
+    before = (dict(world.vms), dict(world.operations), dict(world.open), world.meta, dict(world.keys))
+
+    def act(ctx: Context) -> None:
+        op = ctx.new_operation("start", "starting", "ann", vm="a")
+        ctx.put_vm(msgspec.structs.replace(world.vms["a"], operation=op.id))
+        ctx.drop_vm("a")
+        ctx.put_key(KeyRecord(public_key="x" * 40, role="admin", name="x", created=0.0))
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError):
+        core.change(act)
+    assert (world.vms, world.operations, world.open, world.meta, world.keys) == before
+
+
+async def test_requests_are_forgotten_after_a_day(core: Core) -> None:
+    assert (await ask(core, ADMIN, "submit", "r1", vms=[VM])).ok
+    now = core.now()
+    core.apply(core.engine.tick(now))
+    assert len(core.world.requests) == 1
+    core.apply(core.engine.tick(Now(now.wall + 90_000, now.mono + 90_000)))
+    assert core.world.requests == {}
 
 
 def keyring(now: list[float]) -> tuple[Keyring, Context]:
