@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -66,6 +67,32 @@ def test_libvirtd_killed(live: Live, counting: dict[str, Any]) -> None:
     live.lab.start_libvirtd("h2")
     live.wait_for("all VMs are shown running again", lambda: listing(live) == before)
     unharmed(live, counting)
+
+
+def test_a_domain_event_reaches_the_coordinator_within_a_second(live: Live) -> None:
+    live.submit([small("ended", host="h1")])
+    begun = time.time()
+    live.lab.host("h1").virsh("destroy", "ended")
+    over = time.time()
+
+    def heard() -> list[float]:
+        lines = [
+            json.loads(line)
+            for line in live.cluster.log("coordinator").splitlines()
+            if "domain event" in line
+        ]
+        stopped = [x for x in lines if x.get("vm") == "ended" and x.get("event_name") == "stopped"]
+        return [datetime.fromisoformat(x["timestamp"]).timestamp() for x in stopped]
+
+    live.wait_for("the event is logged", heard, 10)
+    print(f"\nfrom virsh to the coordinator: {heard()[0] - begun:.3f} s")
+    assert heard()[0] < over + 1.0
+    live.wait_for("it is shown stopped", lambda: live.vms()["ended"]["state"] in ("stopped", "crashed"), 10)
+    problem = live.ask("vm", "show", "ended")["problem"]
+    live.wait_for("it is said", lambda: "ended" in live.ask("vm", "show", "ended")["problem"], 20)
+    assert "without being asked" in live.ask("vm", "show", "ended")["problem"], problem
+    live.ask("vm", "start", "ended")
+    assert live.ask("vm", "show", "ended")["problem"] == ""
 
 
 @pytest.mark.parametrize("victim", ["coordinator", "agent-h1"])
