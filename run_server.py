@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from agent.errors import AgentError
 from agent.main import serve
-from agent.option_values import OptionError
 from agent.options import own_name, read
 from protocol.logs import configure_logs
+from protocol.options import OptionError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

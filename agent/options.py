@@ -2,135 +2,130 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import socket
-import tomllib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import msgspec
-
-from agent import option_values as values
-from agent.option_values import OptionError, Parse
 from agent.ports import DriverSettings
 from agent.settings import AgentSettings
+from protocol.options import Option, OptionError, OptionTable, Parser, values
 from protocol.transport.access import default_state_root
 from protocol.transport.addresses import local_address_towards
 from protocol.transport.errors import TransportError
 
-
-class Option(msgspec.Struct, frozen=True, kw_only=True):
-    """One option: how its value is read, its default (None = see `help`) and what it is for."""
-
-    parse: Parse
-    help: str
-    default: Any = None
-    metavar: str = ""
-
-
-OPTIONS: dict[str, Option] = {
-    "join": Option(
-        parse=values.join_token, metavar="TOKEN", help="join token; needed once, and not on the head node"
-    ),
-    "name": Option(parse=values.name_of, metavar="NAME", help="this host's name (default: the host name)"),
-    "state": Option(
-        parse=values.folder, metavar="DIR", help="folder for keys and journal (default: <state root>/agent)"
-    ),
-    "state-root": Option(
-        parse=values.folder,
-        metavar="DIR",
-        help="where the head node's coordinator leaves its local key (default: HPGREEDY_STATE, "
-        "/var/lib/hpgreedy for root, else ~/.local/state/hpgreedy)",
-    ),
-    "hypervisor": Option(
-        parse=values.hypervisor_uri,
-        default="qemu:///system",
-        metavar="URI",
-        help="libvirt URI, or simulated[:///DIR][?cpus=8&memory=64&speed=100&storage=shared]",
-    ),
-    "address": Option(
-        parse=values.address,
-        metavar="ADDRESS",
-        help="where other hosts reach this one (default: the address used to reach the coordinator)",
-    ),
-    "reserve-memory": Option(
-        parse=values.gib, default=1.0, metavar="GIB", help="memory kept for the host itself"
-    ),
-    "reserve-cpu": Option(
-        parse=values.whole(0, 4096), default=0, metavar="N", help="CPUs kept for the host itself"
-    ),
-    "cpu-overcommit": Option(
-        parse=values.number(0.1, 1000), default=1.0, metavar="FACTOR", help="vCPUs given out for each CPU"
-    ),
-    "memory-overcommit": Option(
-        parse=values.number(0.1, 1000), default=1.0, metavar="FACTOR", help="memory given out for each GiB"
-    ),
-    "label": Option(
-        parse=values.pairs, default={}, metavar="K=V", help="a label of this host; may be repeated"
-    ),
-    "resource": Option(
-        parse=values.counts,
-        default={},
-        metavar="K=N",
-        help="a countable resource of this host; may be repeated",
-    ),
-    "pool": Option(parse=values.name_of, default="hpgreedy", metavar="NAME", help="libvirt storage pool"),
-    "pool-path": Option(
-        parse=values.folder, default="/var/lib/hpgreedy/pool", metavar="DIR", help="folder of that pool"
-    ),
-    "bridge": Option(
-        parse=values.bridge_name,
-        metavar="NAME",
-        help="bridge of network cards that name none (default: none)",
-    ),
-    "network": Option(
-        parse=values.name_of,
-        metavar="NAME",
-        help="libvirt network of network cards that name none (default: the hypervisor's own default)",
-    ),
-    "migration-transport": Option(
-        parse=values.choice("ssh", "tcp"),
-        default="ssh",
-        metavar="ssh|tcp",
-        help="how libvirt reaches other hosts",
-    ),
-    "accelerator": Option(
-        parse=values.choice("auto", "kvm", "qemu"),
-        default="auto",
-        metavar="auto|kvm|qemu",
-        help="auto = kvm only when a guest has been seen to boot under it",
-    ),
-    "probe-kernel": Option(
-        parse=values.folder, metavar="FILE", help="kernel the kvm probe boots (default: the newest in /boot)"
-    ),
-    "allow-old-emulation": Option(
-        parse=values.flag,
-        default=False,
-        help="live-migrate emulated guests on QEMU before 9, which can corrupt them",
-    ),
-    "wait-hypervisor": Option(
-        parse=values.flag, default=False, help="wait for a hypervisor that does not answer at the start"
-    ),
-    "log-level": Option(
-        parse=values.log_level, default="info", metavar="LEVEL", help="debug, info, warning or error"
-    ),
-    "log-format": Option(
-        parse=values.log_format, default="text", metavar="text|json", help="form of the log"
-    ),
-}
-_FLAGS = ("allow-old-emulation", "wait-hypervisor")
-_REPEATED = ("label", "resource")
+TABLE = OptionTable(
+    "agent",
+    {
+        "join": Option(
+            parse=values.join_token, metavar="TOKEN", help="join token; needed once, and not on the head node"
+        ),
+        "name": Option(
+            parse=values.name_of, metavar="NAME", help="this host's name (default: the host name)"
+        ),
+        "state": Option(
+            parse=values.folder,
+            metavar="DIR",
+            help="folder for keys and journal (default: <state root>/agent)",
+        ),
+        "state-root": Option(
+            parse=values.folder,
+            metavar="DIR",
+            help="where the head node's coordinator leaves its local key (default: HPGREEDY_STATE, "
+            "/var/lib/hpgreedy for root, else ~/.local/state/hpgreedy)",
+        ),
+        "hypervisor": Option(
+            parse=values.hypervisor_uri,
+            default="qemu:///system",
+            metavar="URI",
+            help="libvirt URI, or simulated[:///DIR][?cpus=8&memory=64&speed=100&storage=shared]",
+        ),
+        "address": Option(
+            parse=values.address,
+            metavar="ADDRESS",
+            help="where other hosts reach this one (default: the address used to reach the coordinator)",
+        ),
+        "reserve-memory": Option(
+            parse=values.gib, default=1.0, metavar="GIB", help="memory kept for the host itself"
+        ),
+        "reserve-cpu": Option(
+            parse=values.whole(0, 4096), default=0, metavar="N", help="CPUs kept for the host itself"
+        ),
+        "cpu-overcommit": Option(
+            parse=values.number(0.1, 1000), default=1.0, metavar="FACTOR", help="vCPUs given out for each CPU"
+        ),
+        "memory-overcommit": Option(
+            parse=values.number(0.1, 1000),
+            default=1.0,
+            metavar="FACTOR",
+            help="memory given out for each GiB",
+        ),
+        "label": Option(
+            repeated=True,
+            parse=values.pairs,
+            default={},
+            metavar="K=V",
+            help="a label of this host; may be repeated",
+        ),
+        "resource": Option(
+            repeated=True,
+            parse=values.counts,
+            default={},
+            metavar="K=N",
+            help="a countable resource of this host; may be repeated",
+        ),
+        "pool": Option(parse=values.name_of, default="hpgreedy", metavar="NAME", help="libvirt storage pool"),
+        "pool-path": Option(
+            parse=values.folder, default="/var/lib/hpgreedy/pool", metavar="DIR", help="folder of that pool"
+        ),
+        "bridge": Option(
+            parse=values.bridge_name,
+            metavar="NAME",
+            help="bridge of network cards that name none (default: none)",
+        ),
+        "network": Option(
+            parse=values.name_of,
+            metavar="NAME",
+            help="libvirt network of network cards that name none (default: the hypervisor's own default)",
+        ),
+        "migration-transport": Option(
+            parse=values.choice("ssh", "tcp"),
+            default="ssh",
+            metavar="ssh|tcp",
+            help="how libvirt reaches other hosts",
+        ),
+        "accelerator": Option(
+            parse=values.choice("auto", "kvm", "qemu"),
+            default="auto",
+            metavar="auto|kvm|qemu",
+            help="auto = kvm only when a guest has been seen to boot under it",
+        ),
+        "probe-kernel": Option(
+            parse=values.folder,
+            metavar="FILE",
+            help="kernel the kvm probe boots (default: the newest in /boot)",
+        ),
+        "allow-old-emulation": Option(
+            parse=values.flag,
+            flag=True,
+            default=False,
+            help="live-migrate emulated guests on QEMU before 9, which can corrupt them",
+        ),
+        "wait-hypervisor": Option(
+            parse=values.flag,
+            flag=True,
+            default=False,
+            help="wait for a hypervisor that does not answer at the start",
+        ),
+        "log-level": Option(
+            parse=values.log_level, default="info", metavar="LEVEL", help="debug, info, warning or error"
+        ),
+        "log-format": Option(
+            parse=values.log_format, default="text", metavar="text|json", help="form of the log"
+        ),
+    },
+)
 SETUP_OPTIONS = ("hypervisor", "pool", "pool-path", "state", "state-root")
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are sentences."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise OptionError instead of printing the usage."""
-        raise OptionError(f"{message}; see {self.prog} --help")
 
 
 def parser() -> Parser:
@@ -144,68 +139,18 @@ def parser() -> Parser:
     found.add_argument("coordinator_ip", help="the coordinator's address")
     found.add_argument("port", help="the coordinator's port")
     found.add_argument("memory_gib", help="the most memory to offer, in GiB; 0 = all but the reserve")
-    found.add_argument(
-        "--config",
-        metavar="FILE.toml",
-        help="options from a file, in its table [agent], with _ for -; the command line wins",
-    )
-    add_options(found, OPTIONS)
+    TABLE.add_config_to(found)
+    TABLE.add_to(found)
     return found
-
-
-def add_options(parser: argparse.ArgumentParser, names: Sequence[str] | dict[str, Option]) -> None:
-    """Add options of the table; what is not given is absent from the namespace."""
-    for name in names:
-        option = OPTIONS[name]
-        text = option.help
-        if not isinstance(option.default, bool | dict | None):
-            text += f" (default: {option.default})"
-        given: dict[str, Any] = {"default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
-        if name in _FLAGS:
-            given["action"] = "store_true"
-        else:
-            given["metavar"] = option.metavar
-            if name in _REPEATED:
-                given["action"] = "append"
-        parser.add_argument(f"--{name}", dest=name, **given)
-
-
-def chosen(given: dict[str, Any], names: Sequence[str] | dict[str, Option] = OPTIONS) -> dict[str, Any]:
-    """Values by option name, checked, defaults filled in. Raises OptionError."""
-    found = {}
-    for name in names:
-        option = OPTIONS[name]
-        value = given.get(name, option.default)
-        found[name] = None if value is None else option.parse(f"--{name}", value)
-    return found
-
-
-def from_file(path: Path) -> dict[str, Any]:
-    """Options of the table [agent]. Raises OptionError."""
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise OptionError(f"--config is '{path}', which cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"--config is '{path}', which is not valid TOML: {error}") from error
-    section = table.get("agent", {})
-    if not isinstance(section, dict):
-        raise OptionError(f"{path}: agent must be a table, [agent]")
-    known = {name.replace("-", "_"): name for name in OPTIONS}
-    for key in section:
-        if key not in known:
-            raise OptionError(f"{path}: [agent] has the unknown key {key!r}; known are {', '.join(known)}")
-    return {known[key]: value for key, value in section.items()}
 
 
 def read(argv: Sequence[str]) -> tuple[AgentSettings, dict[str, Any]]:
     """The settings, and all options by name. Raises OptionError; SystemExit only for --help."""
     given = vars(parser().parse_args(list(argv)))
-    config = given.pop("config")
     coordinator = values.address("coordinator_ip", given.pop("coordinator_ip"))
     port = values.whole(1, 65535)("port", given.pop("port"))
     memory = values.gib("memory_gib", given.pop("memory_gib"))
-    options = chosen({**(from_file(Path(config)) if config else {}), **given})
+    options = TABLE.chosen(given)
     root = options["state-root"] or default_state_root().absolute()
     state = options["state"] or root / "agent"
     try:

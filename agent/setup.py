@@ -17,9 +17,10 @@ import msgspec
 from agent.drivers import make_driver
 from agent.drivers.simulated.uri import is_simulated
 from agent.errors import AgentError
-from agent.options import SETUP_OPTIONS, Parser, add_options, chosen
+from agent.options import SETUP_OPTIONS, TABLE
 from agent.ports import DriverSettings
 from protocol.commands import CommandError
+from protocol.options import Parser
 from protocol.transport.access import default_state_root
 
 OLD_EMULATION = 9_000_000
@@ -179,10 +180,10 @@ def _options(argv: Sequence[str]) -> tuple[bool, DriverSettings]:
         allow_abbrev=False,
     )
     parser.add_argument("--yes", action="store_true", help="change without asking")
-    add_options(parser, SETUP_OPTIONS)
+    TABLE.add_to(parser, SETUP_OPTIONS)
     given: dict[str, Any] = vars(parser.parse_args(list(argv)))
     yes = bool(given.pop("yes"))
-    options = chosen(given, SETUP_OPTIONS)
+    options = TABLE.chosen(given, SETUP_OPTIONS)
     root = options["state-root"] or default_state_root().absolute()
     return yes, DriverSettings(
         hypervisor=options["hypervisor"],

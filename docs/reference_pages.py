@@ -9,8 +9,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import run_coordinator
 from agent import options as agent_options
+from hpgreedy.coordinator import options as coordinator_options
 from hpgreedy.operations.transitions import TRANSITIONS, WHAT_IT_DOES, mermaid
 from protocol import commands, messages
 
@@ -34,24 +34,18 @@ def operations_page() -> str:
 
 def programs_page() -> str:
     """The options of coordinator and agent."""
-    coordinator = _options(run_coordinator.parser(), "%(default)s")
-    agent = _options(agent_options.parser(), "")
+    coordinator = _options(coordinator_options.parser())
+    agent = _options(agent_options.parser())
     return MADE + _PROGRAMS_START + coordinator + _AGENT_START + agent + _SETUP
 
 
-def _options(parser: argparse.ArgumentParser, shown: str) -> str:
-    rows = ["| option | what it is for | default |\n|---|---|---|\n"]
+def _options(parser: argparse.ArgumentParser) -> str:
+    rows = ["| option | what it is for |\n|---|---|\n"]
     for action in parser._actions:
         if action.dest == "help":
             continue
         name = " ".join([*(action.option_strings or [f"<{action.dest}>"]), str(action.metavar or "")]).strip()
-        if not action.metavar and action.choices:
-            name += " " + "|".join(str(choice) for choice in action.choices)
-        text = " ".join((action.help or "").split())
-        default = "" if action.default in (None, argparse.SUPPRESS) else f"`{action.default}`"
-        if action.dest == "state" and shown:
-            default = "see below"
-        rows.append(f"| `{_cell(name)}` | {_cell(text)} | {default} |\n")
+        rows.append(f"| `{_cell(name)}` | {_cell((action.help or '').replace('%%', '%'))} |\n")
     return "".join(rows)
 
 

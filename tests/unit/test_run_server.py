@@ -14,7 +14,7 @@ import structlog
 from agent_rig import FakeCoordinator
 
 import run_server
-from agent.options import OPTIONS, read
+from agent.options import TABLE, read
 from protocol.messages import CommandAccepted, CommandProgress, Hello, Report
 from protocol.transport.keys import generate_keys
 
@@ -81,7 +81,7 @@ def test_help_names_every_option_and_default():
     done = run("--help")
     assert done.returncode == 0
     text = " ".join(done.stdout.split())
-    for name, option in OPTIONS.items():
+    for name, option in TABLE.options.items():
         assert f"--{name}" in text
         if isinstance(option.default, str | int | float) and not isinstance(option.default, bool):
             assert f"(default: {option.default})" in text
