@@ -48,7 +48,7 @@ BAD_FILES: list[tuple[str, Any, int, list[str]]] = [
     ("image that does not exist", {**GOOD, "image": "nope"}, 2, ["image is 'nope'", "does not exist"]),
     ("host that does not exist", {**GOOD, "host": "s9"}, 2, ["'s9'", "known: s1, s2, s3"]),
     ("max below size", {**GOOD, "max_memory": "512MiB"}, 2, ["max_memory", "at least memory"]),
-    ("deep nesting", "[" * 5000, 2, ["nested too deeply"]),
+    ("deep nesting", "[" * 5000 + "]" * 5000, 2, ["nested too deeply"]),
     ("bigger than any host", {**GOOD, "cpu": 4, "memory": 64}, 1, ["largest that would fit", "8GiB"]),
 ]
 
