@@ -98,7 +98,7 @@ class Actions:
             PrepareIncoming: self._prepare,
             Start: lambda args, _: driver.runtime.start(args.uuid),
             Shutdown: lambda args, _: driver.runtime.shutdown(args.uuid, args.grace, args.force),
-            Destroy: lambda args, _: driver.runtime.destroy(args.uuid),
+            Destroy: lambda args, _: driver.runtime.destroy(args.uuid, args.unless_running),
             Remove: lambda args, _: DeletedDisks(files=driver.runtime.remove(args.uuid, args.disks)),
             Migrate: driver.mover.migrate,
             AbortMigration: lambda args, _: driver.mover.abort(args.uuid),
@@ -118,6 +118,13 @@ class Actions:
         self._driver.runtime.provision(args.plan)
 
     def _prepare(self, args: PrepareIncoming, _progress: Progress) -> None:
+        here = {pool.storage_id for pool in self._driver.images.pools()}
+        if args.copy and here & set(args.source_storage):
+            raise CommandError(
+                "refused",
+                "disks were to be copied here from a host that has the same storage, which would overwrite "
+                "them; nothing was changed",
+            )
         self._ensure(args.plan.image, args.plan.kernel_image)
         self._driver.mover.prepare(args.plan, args.copy)
 

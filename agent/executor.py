@@ -11,10 +11,11 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from agent.actions import Actions, Limits, decode_args, lock_key, time_limit
+from agent.actions import UNLOCKED, Actions, Limits, decode_args, lock_key, time_limit
 from agent.clock import CoordinatorClock
 from agent.journal import Entry, Journal, JournalError
 from agent.threads import in_thread
+from protocol.codec import LIMIT, encode
 from protocol.commands import Args, CommandError, Migrate, Shutdown
 from protocol.messages import (
     Command,
@@ -157,6 +158,8 @@ class Executor:
         except Exception as error:
             log.exception("a command failed in an unforeseen way")
             result = _failure(command.id, "failed", f"{command.action} failed: {error!r}"[:_LONGEST_ERROR])
+        if len(encode(result, id="")[1]) > LIMIT:
+            result = _failure(command.id, "failed", f"{command.action} gave an answer too long to be sent")
         try:
             await self._written(lambda: self._journal.finish(result, self._wall()))
         except JournalError as error:
@@ -175,7 +178,8 @@ class Executor:
                 async with asyncio.timeout(limit):
                     await lock.acquire()
                     held.callback(lock.release)
-                    if not isinstance(args, Migrate | Shutdown):
+                    # What looks or stops must never wait behind sixteen images being fetched.
+                    if not isinstance(args, (Migrate, Shutdown, *UNLOCKED)):
                         await self._slots.acquire()
                         held.callback(self._slots.release)
             except TimeoutError as error:

@@ -192,6 +192,8 @@ class Link:
                 await self._listener.commanded(command)
             case ResultAck(command=number):
                 await self._listener.acknowledged(number)
+            case Refused(code="hello_first") as refused:
+                self._refused(refused)
             case (ImageData() | Refused()) as answer if re in self._answers:
                 if not self._answers[re].done():
                     self._answers[re].set_result(answer)

@@ -51,8 +51,8 @@ class Runtime(Protocol):
     def shutdown(self, uuid: str, grace: float, force: bool) -> None:
         """Ask the guest to stop, wait up to `grace` seconds, then destroy only if `force`."""
 
-    def destroy(self, uuid: str) -> None:
-        """Stop a domain at once."""
+    def destroy(self, uuid: str, unless_running: bool = False) -> None:
+        """Stop a domain at once; with `unless_running` refuse when it runs."""
 
     def remove(self, uuid: str, disks: bool) -> tuple[str, ...]:
         """Undefine a stopped domain and delete its own files; returns the deleted paths."""

@@ -69,10 +69,13 @@ class Shutdown(Args, frozen=True, kw_only=True):
 
 
 class Destroy(Args, frozen=True, kw_only=True):
-    """Stop a domain at once."""
+    """Stop a domain at once. With `unless_running` one that runs is refused: only what stands still or
+    is still arriving is stopped.
+    """
 
     action: ClassVar[str] = "destroy"
     uuid: Uuid
+    unless_running: bool = False
 
 
 class Remove(Args, frozen=True, kw_only=True):
@@ -88,11 +91,15 @@ class Remove(Args, frozen=True, kw_only=True):
 
 
 class PrepareIncoming(Args, frozen=True, kw_only=True):
-    """Make a host ready to receive a live migration: images, and with `copy` empty overlays and seed."""
+    """Make a host ready to receive a live migration: images, and with `copy` empty overlays and seed.
+
+    A copy is refused by a host whose storage is one of `source_storage`.
+    """
 
     action: ClassVar[str] = "prepare_incoming"
     plan: VmPlan
     copy: bool
+    source_storage: tuple[ShortText, ...] = ()
 
 
 class Migrate(Args, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ LongText = Annotated[str, msgspec.Meta(max_length=8192)]
 Uuid = Annotated[
     str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 ]
+Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Key = Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
 DomainState = Literal["running", "paused", "shutoff", "crashed", "incoming", "outgoing"]
 Role = Literal["admin", "operator", "user", "viewer", "agent"]
@@ -107,7 +108,7 @@ class Hello(Message, frozen=True, kw_only=True):
     bridges: tuple[ShortText, ...] = ()
     labels: dict[str, str] = {}
     versions: dict[str, str] = {}
-    highest_epoch: int = 0
+    highest_epoch: Epoch = 0
     agent_version: ShortText = ""
 
 
@@ -231,7 +232,7 @@ class Welcome(Message, frozen=True, kw_only=True):
 
     cluster: ShortText
     site: ShortText
-    epoch: int
+    epoch: Epoch
     now: float
     report_interval: float = 2.0
 
@@ -245,7 +246,7 @@ class Command(Message, frozen=True, kw_only=True):
 
     id: ShortText
     operation: ShortText
-    epoch: int
+    epoch: Epoch
     sent_at: float
     deadline: float
     action: ShortText

@@ -90,11 +90,29 @@ class Keyring:
         name = record.name or join.name
         if not is_name(name):
             raise Refusal("join", f"name is {name[:80]!r}; it must be {NAME_RULE}")
+        self._refuse_taken(record, join, name)
         if record.one_time:
             ctx.drop_key(public_key)
         self._used[public_key] = join.public_key
         ctx.put_key(KeyRecord(public_key=join.public_key, role=join.role, name=name, created=self._clock()))
         return name
+
+    def _refuse_taken(self, record: KeyRecord, join: Join, name: str) -> None:
+        """A join neither changes a known key's role nor takes a name that owns VMs of somebody else."""
+        known = self._world.keys.get(join.public_key)
+        if known is not None and (known.one_time or known.role != join.role):
+            raise Refusal("join", f"this key is known already, with the role {known.role}")
+        taken = any(
+            key.name == name
+            and key.public_key != join.public_key
+            and not key.one_time
+            and key.role != "agent"
+            for key in self._world.keys.values()
+        )
+        if taken and join.role != "agent" and not record.name:
+            raise Refusal(
+                "join", f"name is {name!r}, which another key has; ask for a token made out to a name"
+            )
 
 
 def leave_local_access(ctx: Context, path: Path, server_public: str, *, address: str, port: int) -> None:

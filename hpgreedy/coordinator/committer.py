@@ -26,6 +26,7 @@ class Committer:
         self._store = store
         self._queue: list[tuple[Sequence[Change], Then]] = []
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -42,7 +43,8 @@ class Committer:
 
     async def raise_epoch(self, at_least: int) -> None:
         """Claim an epoch above `at_least`: some agent has seen that one already."""
-        self.epoch = await asyncio.to_thread(self._store.claim_epoch, at_least)
+        async with self._writing:
+            self.epoch = await asyncio.to_thread(self._store.claim_epoch, at_least)
 
     async def drained(self) -> None:
         """Return once everything added so far has been stored."""
@@ -56,7 +58,8 @@ class Committer:
             taken, self._queue = self._queue, []
             batch = [change for changes, _ in taken for change in changes]
             if batch:
-                await asyncio.to_thread(self._store.append, self.epoch, batch)
+                async with self._writing:
+                    await asyncio.to_thread(self._store.append, self.epoch, batch)
             for _, then in taken:
                 try:
                     await then()

@@ -100,7 +100,12 @@ def vm_list(core: Core, caller: Caller, ask: verbs.VmList) -> tuple[verbs.VmView
 
 def vm_show(core: Core, caller: Caller, ask: verbs.ById) -> verbs.VmView:
     """One VM with its spec."""
-    return vm_view(core.world, find_vm(core, ask.id), core.now(), whole=True)
+    vm = find_vm(core, ask.id)
+    view = vm_view(core.world, vm, core.now(), whole=True)
+    if caller.owns(vm.owner):
+        return view
+    # A seed may hold passwords: it is for those who may change the VM.
+    return msgspec.structs.replace(view, spec={k: v for k, v in view.spec.items() if k != "cloud_init"})
 
 
 def vm_delete(core: Core, caller: Caller, ask: verbs.VmDelete) -> Started:
@@ -163,7 +168,7 @@ def vm_adopt(core: Core, caller: Caller, ask: verbs.VmAdopt) -> Started:
 
 async def vm_console_log(core: Core, caller: Caller, ask: verbs.VmConsoleLog) -> verbs.ConsoleLogText:
     """The end of a VM's console on its present host."""
-    vm = find_vm(core, ask.id)
+    vm = own_vm(core, caller, ask.id)
     if vm.host is None or core.ask_host is None:
         raise Refusal("unavailable", f"{vm.key} is on no host yet")
     order = ConsoleLog(uuid=vm.uuid, name=vm.key, size=ask.size)

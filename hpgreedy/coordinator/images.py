@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from collections import defaultdict
 from pathlib import Path
+
+import structlog
 
 from protocol.spec import ImageFile, ImageManifest
 
+_LOG = structlog.get_logger("images")
 PIECE = 1024 * 1024
 
 
@@ -20,6 +25,7 @@ class ImageFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def missing(self, manifest: ImageManifest) -> tuple[str, ...]:
@@ -38,6 +44,11 @@ class ImageFiles:
 
         Raises ImageFileError for a gap, for more than was announced, or for a wrong checksum at the end.
         """
+        # A piece that is sent again while the file is being checked waits for the outcome.
+        with self._locks[file.sha256]:
+            return self._write(file, offset, data)
+
+    def _write(self, file: ImageFile, offset: int, data: bytes) -> int:
         if self._path(file.sha256).exists():
             return file.size
         part = self._part(file.sha256)
@@ -63,8 +74,12 @@ class ImageFiles:
     def sweep(self, wanted: frozenset[str]) -> None:
         """Delete every file whose sha256 is not `wanted`."""
         for path in self._folder.iterdir():
-            if path.name.removesuffix(".part") not in wanted:
+            if path.name.removesuffix(".part") in wanted or not path.is_file():
+                continue
+            try:
                 path.unlink(missing_ok=True)
+            except OSError as error:
+                _LOG.warning("an image file that nothing needs stays", file=str(path), problem=str(error))
 
     def _complete(self, file: ImageFile, part: Path) -> None:
         with part.open("rb") as stream:
@@ -76,6 +91,11 @@ class ImageFiles:
                 f"the {file.role} has the sha256 {found}; {file.sha256} was announced: send it again"
             )
         part.rename(self._path(file.sha256))
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / sha256

@@ -19,7 +19,7 @@ from hpgreedy.coordinator.committer import Committer
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.images import ImageFiles
 from hpgreedy.operations.context import Refusal
-from hpgreedy.operations.ports import Store
+from hpgreedy.operations.ports import Store, StoreError
 from hpgreedy.operations.records import Meta
 from hpgreedy.operations.world import Settings, World
 from hpgreedy.store import open_store
@@ -32,6 +32,8 @@ from protocol.transport.router import Received, Router
 _LOG = structlog.get_logger("coordinator")
 MAX_TASKS = 1000
 TICK = 0.5
+COMPACT_EVERY = 3600.0
+LOG_KEPT = 7 * 86400.0
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,20 +91,23 @@ class Coordinator:
             open_operations=len(world.open),
         )  # fmt: skip
         try:
-            await self._until_stopped(core, router, agents)
+            await self._until_stopped(core, store, router, agents)
         finally:
             await router.close()
 
-    async def _until_stopped(self, core: Core, router: Router, agents: AgentDoor) -> None:
+    async def _until_stopped(self, core: Core, store: Store, router: Router, agents: AgentDoor) -> None:
         workers = [
             asyncio.create_task(core.committer.run()),
             asyncio.create_task(self._receive(core, router, agents)),
-            asyncio.create_task(self._tick(core)),
+            asyncio.create_task(self._tick(core, store)),
         ]
         stop = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([*workers, stop], return_when=asyncio.FIRST_COMPLETED)
-        if stop in done and not any(worker.done() for worker in workers):
-            await core.committer.drained()
+        if stop in done:
+            drained = asyncio.create_task(core.committer.drained())
+            # A store that takes no more must not keep the process from ending.
+            await asyncio.wait([workers[0], drained], return_when=asyncio.FIRST_COMPLETED)
+            drained.cancel()
         for task in (*workers, stop, *self._tasks):
             if not task.done():
                 task.cancel()
@@ -112,15 +117,26 @@ class Coordinator:
                 raise worker.exception() or RuntimeError
         _LOG.info("coordinator stopped; its VMs go on")
 
-    async def _tick(self, core: Core) -> None:
+    async def _tick(self, core: Core, store: Store) -> None:
         images: set[str] | None = None
+        compacted = float("-inf")
         while True:
             core.apply(core.engine.tick(core.now()))
             wanted = {file.sha256 for image in core.world.images.values() for file in image.manifest.files}
             if wanted != images:
                 images = wanted
                 await asyncio.to_thread(core.files.sweep, frozenset(wanted))
+            if time.monotonic() - compacted > COMPACT_EVERY:
+                compacted = time.monotonic()
+                await self._compact(store)
             await asyncio.sleep(TICK)
+
+    async def _compact(self, store: Store) -> None:
+        now = time.time()
+        try:
+            await asyncio.to_thread(store.compact, now - LOG_KEPT, now)
+        except StoreError as error:
+            _LOG.warning("the store's log was not compacted", problem=str(error))
 
     async def _receive(self, core: Core, router: Router, agents: AgentDoor) -> None:
         while True:

@@ -161,6 +161,7 @@ class Context:
             updated=self.now.wall,
             history=(*op.history, Step(self.now.wall, state, note))[-HISTORY_LIMIT:],
             waiting=(),
+            tries=0,
             done=done,
             ok=(state == "completed") if done else None,
             **fields,
@@ -197,7 +198,7 @@ class Context:
 
     def retry(self, op: OperationRecord, note: str, delay: float = 2.0) -> OperationRecord:
         """Enter the operation's state again after `delay` seconds."""
-        op = self.note(op, note, waiting=())
+        op = self.note(op, note, waiting=(), tries=op.tries + 1)
         self.retries[op.id] = self.now.mono + delay
         return op
 

@@ -105,6 +105,7 @@ class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     args: dict[str, Any] = {}
     waiting: tuple[Waiting, ...] = ()
     attempt: int = 0
+    tries: int = 0
     error: str = ""
     outcome: dict[str, Any] = {}
     history: tuple[Step, ...] = ()

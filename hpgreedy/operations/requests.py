@@ -260,9 +260,12 @@ def _must_copy(ctx: Context, vm: VmRecord, target: str) -> bool:
     has_disk = vm.image is not None and vm.image.file("disk") is not None
     if not has_disk and not vm.spec.disks and vm.spec.cloud_init is None:
         return False
-    here, there = (
-        {pool.storage_id for pool in ctx.world.hosts[name].hello.pools} for name in (vm.host, target)
-    )
+    here, there = ctx.world.storage_ids(vm.host), ctx.world.storage_ids(target)
+    if not here or not there:
+        silent = vm.host if not here else target
+        raise Refusal(
+            "unavailable", f"the storage of {silent} is not known yet, so {vm.key} stays; try again soon"
+        )
     return not here & there
 
 

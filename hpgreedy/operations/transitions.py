@@ -24,7 +24,7 @@ TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "execution": ("verification",),
         "verification": ("execution", "verification", "finishing", "rolling_back", "failed"),
         "finishing": ("completed",),
-        "rolling_back": ("failed",),
+        "rolling_back": ("verification", "failed"),
     },
     "start": {"starting": ("completed", "failed")},
     "stop": {"shutting_down": ("completed", "failed")},

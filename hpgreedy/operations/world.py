@@ -135,6 +135,12 @@ class World:
             return None
         return next((domain for domain in report.domains if domain.uuid == vm.uuid), None)
 
+    def storage_ids(self, host: str) -> frozenset[str]:
+        """The storage that the host's pools lie on; empty while that is not known."""
+        report = self.live.get(host, HostLive()).report
+        pools = report.pools if report is not None and report.pools else self.hosts[host].hello.pools
+        return frozenset(pool.storage_id for pool in pools)
+
     def runs(self, vm: VmRecord) -> bool:
         """Whether the last report of its host shows it running."""
         domain = self.domain(vm)

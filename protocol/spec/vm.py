@@ -77,8 +77,8 @@ class VmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     cpu: Cpus
     memory: Memory
     host: ObjectId | None = None
-    resources: dict[Name, Count] = {}
-    host_labels: dict[Name, LabelValue] = {}
+    resources: Annotated[dict[Name, Count], msgspec.Meta(max_length=64)] = {}
+    host_labels: Annotated[dict[Name, LabelValue], msgspec.Meta(max_length=64)] = {}
     image: Name | None = None
     disks: Annotated[tuple[Disk, ...], msgspec.Meta(max_length=16)] = ()
     nics: Annotated[tuple[Nic, ...], msgspec.Meta(max_length=8)] | None = None
@@ -86,7 +86,7 @@ class VmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     cloud_init: CloudInit | None = None
     max_cpu: Cpus | None = None
     max_memory: Memory | None = None
-    labels: dict[Name, Text] = {}
+    labels: Annotated[dict[Name, Text], msgspec.Meta(max_length=64)] = {}
     pinned: bool = False
     max_downtime: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 300
 

@@ -13,7 +13,7 @@ from protocol.codec import JSON, CodecError, Incoming, decode, encode, new_id
 from protocol.messages import Message
 from protocol.transport.errors import TransportError
 from protocol.transport.keys import KeyPair
-from protocol.transport.sockets import Inbox, endpoint, set_common_options, stop
+from protocol.transport.sockets import MAX_MESSAGE, Inbox, endpoint, set_common_options, stop
 
 _LOG = structlog.get_logger("transport")
 RECONNECT_MS = 100
@@ -126,7 +126,7 @@ async def request(
         except TimeoutError:
             continue
         try:
-            incoming = decode(answer)
+            incoming = decode(answer, MAX_MESSAGE)
         except CodecError as error:
             if error.envelope is not None and error.envelope.re == number:
                 raise

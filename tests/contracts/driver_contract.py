@@ -178,6 +178,14 @@ class DriverContract:
         assert not runtime.inspect(nobody).present
         assert runtime.remove(nobody, True) == ()
 
+    def test_destroy_unless_running_leaves_what_runs_alone(self, bench: Bench) -> None:
+        plan = bench.running("kept")
+        runtime = bench.here.driver.runtime
+        assert code_of(lambda: runtime.destroy(plan.uuid, unless_running=True)) == "refused"
+        assert runtime.inspect(plan.uuid).state == "running"
+        runtime.destroy(plan.uuid)
+        runtime.destroy(plan.uuid, unless_running=True)
+
     def test_destroy_stops_at_once_and_again_is_fine(self, bench: Bench) -> None:
         plan = bench.running()
         bench.here.driver.runtime.destroy(plan.uuid)

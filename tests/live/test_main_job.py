@@ -179,6 +179,37 @@ def test_seed_example_is_submitted_and_runs(live: Live, tmp_path: Path) -> None:
         live.restart_agents(usual)
 
 
+def test_a_disk_outside_the_pool_keeps_an_adopted_vm_where_it_is(live: Live) -> None:
+    """The target may have another file of that name: nothing says that it is the same disk."""
+    host = live.lab.host("h1")
+    xml = (
+        "<domain type='qemu'><name>local-disk</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>"
+        "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices><disk type='file' device='disk'>"
+        "<driver name='qemu' type='raw'/><source file='/var/lib/libvirt/images/local.raw'/>"
+        "<target dev='vda' bus='virtio'/></disk></devices></domain>"
+    )
+    for each in (host, live.lab.host("h2")):
+        each.run(
+            ["sh", "-c", "mkdir -p /var/lib/libvirt/images; truncate -s 1M /var/lib/libvirt/images/local.raw"]
+        )
+    host.run(["sh", "-c", "cat > /run/local.xml"], text=xml)
+    host.virsh("create", "/run/local.xml")
+    try:
+        live.wait_for(
+            "it is listed as foreign",
+            lambda: "local-disk" in [d["name"] for d in live.ask("host", "show", "h1")["foreign"]],
+        )
+        live.ask("vm", "adopt", "h1", "local-disk")
+        live.wait_for("it is shown running", lambda: live.vms()["local-disk"]["state"] == "running")
+        refused = live.raw("vm", "migrate", "local-disk", "--to", "h2")
+        assert refused.returncode == 1
+        assert "not in the pool" in refused.stderr
+        assert live.virsh_list() == {"h1": {"local-disk"}, "h2": set(), "h3": set()}
+        assert live.vms()["local-disk"]["host"] == "h1"
+    finally:
+        host.virsh("destroy", "local-disk", check=False)
+
+
 def test_cloud_init_seed_reaches_the_guest(live: Live) -> None:
     live.submit([small("seeded", cloud_init={"hostname": "named-here", "user": "ann"})])
     live.wait_booted("seeded")

@@ -88,6 +88,7 @@ class Player:
 
     def hello(self, name: str) -> None:
         facts = self.hosts[name]
+        storage = facts.get("storage", "shared")
         number = list(self.hosts).index(name) + 1
         hello = Hello(
             host_id=f"00000000-0000-0000-0000-{number:012d}",
@@ -99,7 +100,7 @@ class Player:
             migrate_uri=f"qemu+tcp://10.0.0.{number}/system",
             capacity=Capacity(cpus=facts["cpu"], memory_mib=facts["memory"]),
             accelerator=Accelerator(kind="qemu", reason="test"),
-            pools=(PoolFacts(name="p", path="/p", storage_id=facts.get("storage", "shared")),),
+            pools=tuple(PoolFacts(name="p", path="/p", storage_id=found) for found in [storage] if found),
         )
         self.follow(self.engine.host_hello(self.now, f"key-{name}", hello))
 

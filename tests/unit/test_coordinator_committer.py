@@ -61,6 +61,24 @@ async def test_a_newer_coordinator_ends_this_one_before_anything_is_said() -> No
     assert store.load().get("vm", {}) == {}
 
 
+async def test_the_epoch_can_be_raised_while_batches_are_being_written() -> None:
+    store = Watched()
+    committer = Committer(store, store.claim_epoch())
+    task = asyncio.create_task(committer.run())
+    said: list[int] = []
+
+    async def then() -> None:
+        said.append(1)
+
+    for n in range(30):
+        committer.add([change(str(n))], then)
+        await committer.raise_epoch(committer.epoch + 5)
+    await asyncio.wait_for(committer.drained(), 5)
+    assert not task.done()
+    assert len(said) == 30
+    task.cancel()
+
+
 async def test_one_failing_follow_up_does_not_stop_the_others() -> None:
     store, said = Watched(), []
     committer = Committer(store, store.claim_epoch())

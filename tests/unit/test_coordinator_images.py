@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +47,33 @@ def test_a_wrong_checksum_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match="was announced: send it again"):
         files.write(FILE, 0, bytes(len(DATA)))
     assert files.have(FILE.sha256) == 0
+
+
+def test_a_piece_sent_again_during_the_check_waits_for_its_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, begun = ImageFiles(tmp_path), threading.Event()
+    digest = hashlib.file_digest
+
+    def slow(*args: Any) -> Any:
+        begun.set()
+        time.sleep(0.3)
+        return digest(*args)
+
+    monkeypatch.setattr(hashlib, "file_digest", slow)
+    first = threading.Thread(target=files.write, args=(FILE, 0, DATA))
+    first.start()
+    assert begun.wait(5)
+    assert files.write(FILE, 0, DATA) == len(DATA)
+    assert files.missing(MANIFEST) == ()
+    first.join()
+
+
+def test_sweep_passes_over_what_is_no_file(tmp_path: Path) -> None:
+    files = ImageFiles(tmp_path)
+    (tmp_path / "lost+found").mkdir()
+    files.sweep(frozenset())
+    assert (tmp_path / "lost+found").is_dir()
 
 
 def test_sweep_keeps_only_what_is_wanted(tmp_path: Path) -> None:

@@ -115,6 +115,14 @@ async def test_roles_are_a_ladder_and_users_touch_their_own(core: Core) -> None:
     assert core.refused["forbidden"] == 4
 
 
+async def test_consoles_and_seeds_are_for_those_who_may_change_the_vm(core: Core) -> None:
+    secret = {**VM, "cloud_init": {"user_data": "#cloud-config\npassword: x"}}
+    assert (await ask(core, ADMIN, "submit", vms=[secret])).ok
+    assert "cloud_init" in (await ask(core, ADMIN, "vm.show", id="a")).result["spec"]
+    assert "cloud_init" not in (await ask(core, VIEWER, "vm.show", id="a")).result["spec"]
+    assert (await ask(core, USER, "vm.console_log", id="a")).code == "forbidden"
+
+
 async def test_an_unknown_verb_lists_the_known_ones(core: Core) -> None:
     reply = await ask(core, ADMIN, "vm.explode")
     assert reply.code == "bad_request"
@@ -174,8 +182,24 @@ def test_a_token_is_good_for_one_join_of_its_role_until_it_expires() -> None:
         ring.join(ctx, late.public, Join(role="agent", name="h7", public_key="o" * 40))
 
 
+def test_a_join_takes_no_name_and_no_key_of_somebody_else() -> None:
+    ring, ctx = keyring([1000.0])
+    ctx.put_key(KeyRecord(public_key="a" * 40, role="admin", name="local-admin", created=0.0))
+    ctx.put_key(KeyRecord(public_key="g" * 40, role="agent", name="h1", created=0.0))
+    token, _ = ring.create_token(ctx, "s" * 40, "user", "", 60)
+    with pytest.raises(Refusal, match="which another key has"):
+        ring.join(ctx, token.public, Join(role="user", name="local-admin", public_key="n" * 40))
+    for key in ("a" * 40, "g" * 40):
+        with pytest.raises(Refusal, match="known already"):
+            ring.join(ctx, token.public, Join(role="user", name="bob", public_key=key))
+    assert ring.join(ctx, token.public, Join(role="user", name="bob", public_key="n" * 40)) == "bob"
+    made_out, _ = ring.create_token(ctx, "s" * 40, "user", "bob", 60)
+    assert ring.join(ctx, made_out.public, Join(role="user", name="x", public_key="m" * 40)) == "bob"
+
+
 def seen(state: str | None, job: bool = False) -> Inspected:
-    return Inspected(present=state is not None, state=state, persistent=True, job=job)  # type: ignore[arg-type]
+    persistent = state not in (None, "incoming")
+    return Inspected(present=state is not None, state=state, persistent=persistent, job=job)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +218,7 @@ def seen(state: str | None, job: bool = False) -> Inspected:
         (seen("paused"), seen(None), Verdict.HAND_OVER),
         (seen(None), seen("incoming"), Verdict.HAND_OVER),
         (seen(None), seen("shutoff"), Verdict.AT_TARGET),
+        (seen(None), seen("paused"), Verdict.AT_TARGET),
         (seen("shutoff"), seen(None), Verdict.STOPPED_AT_SOURCE),
         (seen("crashed"), seen("shutoff"), Verdict.STOPPED_AT_SOURCE),
         (seen(None), seen(None), Verdict.NOWHERE),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from protocol.commands import ConsoleText
 
+LONGEST = 1_000_000
+
 
 def tail(path: Path, size: int) -> ConsoleText | None:
     """The last `size` bytes as text, undecodable ones replaced; None when there is no such file."""
@@ -14,6 +16,9 @@ def tail(path: Path, size: int) -> ConsoleText | None:
         with path.open("rb") as file:
             total = file.seek(0, os.SEEK_END)
             file.seek(max(0, total - size))
-            return ConsoleText(text=file.read(size).decode("utf-8", errors="replace"), total=total)
+            text = file.read(size).decode("utf-8", errors="replace")
+            # An undecodable byte becomes three, and the answer must fit into one message.
+            text = text.encode()[-LONGEST:].decode("utf-8", errors="ignore")
+            return ConsoleText(text=text, total=total)
     except FileNotFoundError:
         return None

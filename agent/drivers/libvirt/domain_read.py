@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -19,7 +20,10 @@ _BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
 
 class DomainFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A domain as its XML describes it; sizes in MiB, rounded up. `kind` is kvm, qemu or another type."""
+    """A domain as its XML describes it; sizes in MiB, rounded up. `kind` is kvm, qemu or another type.
+
+    disks: sources of the disks it may write to, the empty text for one that is no file or device.
+    """
 
     uuid: str
     name: str
@@ -31,6 +35,7 @@ class DomainFacts(msgspec.Struct, frozen=True, kw_only=True):
     macs: tuple[str, ...]
     nics: tuple[dict[str, str], ...]
     stamped: Stamped | None
+    disks: tuple[str, ...] = ()
 
 
 def read_domain(xml: str) -> DomainFacts:
@@ -51,6 +56,7 @@ def read_domain(xml: str) -> DomainFacts:
         macs=tuple(card["mac"] for card in cards),
         nics=cards,
         stamped=read_metadata(root),
+        disks=tuple(_written(root)),
     )
 
 
@@ -96,3 +102,12 @@ def _mib(element: Any) -> int:
         return 0
     size = int(element.text) * _UNITS.get(element.get("unit", "KiB").lower(), 1024)
     return -(-size // 1024**2)
+
+
+def _written(root: Any) -> Iterator[str]:
+    for disk in root.findall("devices/disk"):
+        if disk.get("device", "disk") != "disk" or disk.find("readonly") is not None:
+            continue
+        source = disk.find("source")
+        if source is not None:
+            yield source.get("file") or source.get("dev") or ""

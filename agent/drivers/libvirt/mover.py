@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -142,7 +143,15 @@ class LibvirtMover:
             )
         if domain.state()[1] == states.PAUSED_MIGRATION and not domain.isPersistent():
             raise CommandError("busy", f"VM {name} is just arriving by migration; nothing was changed")
-        emulated = read_domain(domain.XMLDesc()).kind == "qemu"
+        facts = read_domain(domain.XMLDesc())
+        outside = [disk for disk in facts.disks if Path(disk).parent != self._storage.path]
+        if outside:
+            raise CommandError(
+                "unsupported",
+                f"VM {name} writes to {outside[0] or 'a disk that is no file'}, which is not in the pool "
+                f"{self._storage.path}, so nothing says that the target has the same disk; it goes on here",
+            )
+        emulated = facts.kind == "qemu"
         if emulated and handle.getVersion() < _SAFE_EMULATION and not self._settings.allow_old_emulation:
             raise CommandError(
                 "unsupported",
@@ -158,7 +167,13 @@ class LibvirtMover:
         reported = 0.0
         pause = threading.Event() if call is None else call.done
         while not pause.wait(_PROGRESS_SECONDS if adjusted else _EAGER_SECONDS):
-            stats, adjusted = self._look(order, adjusted)
+            try:
+                stats, adjusted = self._look(order, adjusted)
+            except CommandError:
+                if call is None:
+                    raise
+                # The call has a connection of its own and ends with it: until then it may still act.
+                continue
             if not is_outgoing(stats):
                 if call is None:
                     break

@@ -41,12 +41,17 @@ def report_of(
             stats.get("balloon.maximum"), facts.max_memory_mib if facts is not None else 0
         ),
         cpu_seconds=stats.get("cpu.time", 0) / 1e9,
-        spec=stamped.raw if stamped is not None else None,
+        spec=_small(stamped.raw) if stamped is not None else None,
         owner=stamped.stamp.owner if stamped is not None else "",
         operation=stamped.stamp.operation if stamped is not None else "",
         cluster=stamped.stamp.cluster if stamped is not None else "",
         macs=facts.macs if facts is not None else (),
     )
+
+
+def _small(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without the parts that may be long: a report must fit into one message."""
+    return {name: value for name, value in spec.items() if name not in ("cloud_init", "labels")}
 
 
 def _mib(kib: int | None, otherwise: int) -> int:

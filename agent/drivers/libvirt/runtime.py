@@ -90,8 +90,10 @@ class LibvirtRuntime:
                 )
             _destroy(domain)
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, unless_running: bool = False) -> None:
         """Stop a domain at once; fine when it does not run."""
+        if unless_running and self.inspect(uuid).state == "running":
+            raise CommandError("refused", f"domain {uuid} runs on this host; it was not stopped")
         with self._link.use(f"stopping domain {uuid}") as handle:
             _destroy(existing_domain(handle, uuid))
 

@@ -106,8 +106,10 @@ class SimRuntime:
             host.check()
         return None
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, unless_running: bool = False) -> None:
         """Stop it at once."""
+        if unless_running and self.inspect(uuid).state == "running":
+            raise CommandError("refused", f"domain {uuid} runs on this host; it was not stopped")
         self._host.check()
         self._stop(uuid)
 

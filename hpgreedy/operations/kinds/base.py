@@ -63,8 +63,7 @@ def passing(
     """Retry after a passing failure; None when the failure is final."""
     if result.ok:
         return None
-    tries = sum(1 for step in op.history if step.state == op.state)
-    if endless or (result.code in TRANSIENT and tries < MAX_TRIES):
+    if endless or (result.code in TRANSIENT and op.tries < MAX_TRIES):
         return ctx.retry(op, f"tried again: {result.error}")
     return None
 

@@ -38,17 +38,18 @@ def verdict(source: Inspected, target: Inspected) -> Verdict:
         return Verdict.BOTH if source.state == "running" else Verdict.AT_TARGET
     if source.state == "running":
         return Verdict.AT_SOURCE
+    if target.present and target.persistent and not source.present:
+        return Verdict.AT_TARGET
     if source.state in ("paused", "outgoing") or target.state in ("paused", "incoming"):
         return Verdict.HAND_OVER
-    if target.present and not source.present:
-        return Verdict.AT_TARGET
     return Verdict.STOPPED_AT_SOURCE if source.present else Verdict.NOWHERE
 
 
 def _prepare(ctx: Context, op: OperationRecord) -> OperationRecord:
     meta = ctx.world.meta
     plan = vm_of(ctx, op).plan(meta.cluster, meta.site)
-    order = PrepareIncoming(plan=plan, copy=_copies(op))
+    storage = tuple(sorted(ctx.world.storage_ids(_source(op))))
+    order = PrepareIncoming(plan=plan, copy=_copies(op), source_storage=storage)
     return ctx.tell(op, _target(op), order, ttl=ctx.world.settings.migration_ttl)
 
 
@@ -119,8 +120,11 @@ def _decide(ctx: Context, op: OperationRecord, found: Verdict) -> OperationRecor
         ctx.put_vm(msgspec.structs.replace(vm_of(ctx, op), host=op.target, why_here=why, problem=""))
         return proceed(ctx, op, "finishing", f"it is {found.value}")
     if found is Verdict.HAND_OVER:
-        if op.attempt == LOUD_AFTER * 2:
-            ctx.alarm(f"{op.vm} stands still between {op.source} and {op.target}; both hosts are asked on")
+        if op.tries == LOUD_AFTER:
+            ctx.alarm(
+                f"{op.vm} stands still between {op.source} and {op.target}; both hosts are asked on. If it "
+                f"is paused at {op.source} for another reason, `virsh resume` there lets this end"
+            )
         return ctx.retry(op, f"it is {found.value}: looking again", delay=1.0)
     if found is Verdict.NOWHERE:
         return _lost(ctx, op)
@@ -149,12 +153,15 @@ def _clear_source(ctx: Context, op: OperationRecord) -> OperationRecord:
 
 def _clear_target(ctx: Context, op: OperationRecord) -> OperationRecord:
     if any(step.state == "execution" for step in op.history):
-        return ctx.tell(op, _target(op), Destroy(uuid=vm_of(ctx, op).uuid), tag="-stop")
+        order = Destroy(uuid=vm_of(ctx, op).uuid, unless_running=True)
+        return ctx.tell(op, _target(op), order, tag="-stop")
     # Nothing was sent there yet, so a domain that runs there is not this migration's to stop.
     return ctx.tell(op, _target(op), Remove(uuid=vm_of(ctx, op).uuid, disks=_copies(op)))
 
 
 def _cleared(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if result.code == "refused" and op.state == "rolling_back" and waiting.action == Destroy.action:
+        return proceed(ctx, op, "verification", f"{waiting.host} says that it runs there after all")
     if result.code == "refused" and op.state == "rolling_back":
         ctx.alarm(f"{waiting.host} kept what it has of {op.vm}: {result.error}")
         return fail(ctx, op, f"{op.error}; {waiting.host} kept what it has of it: {result.error}")
