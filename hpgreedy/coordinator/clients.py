@@ -67,7 +67,8 @@ def _verb(caller: Caller, request: Request) -> Verb:
 
 
 async def _run(core: Core, caller: Caller, request_id: str, verb: Verb, ask: Any) -> Any:
-    known = core.world.requests.get(f"{caller.public_key}:{request_id}")
+    key = f"{caller.public_key}:{verb.name}:{request_id}"
+    known = core.world.requests.get(key)
     if known is not None:
         await core.committer.drained()
         return _started(core, known)
@@ -75,11 +76,11 @@ async def _run(core: Core, caller: Caller, request_id: str, verb: Verb, ask: Any
     if inspect.isawaitable(result):
         result = await result
     if isinstance(result, Started):
-        return await _accept(core, caller, request_id, result)
+        return await _accept(core, key, result)
     return result
 
 
-async def _accept(core: Core, caller: Caller, request_id: str, started: Started) -> OpsStarted:
+async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
     """Begin operations; returns once they and the request's id are on disk."""
     accepted: list[RequestRecord] = []
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -87,7 +88,7 @@ async def _accept(core: Core, caller: Caller, request_id: str, started: Started)
     def act(ctx: Context) -> None:
         ops: tuple[OperationRecord, ...] = started.act(ctx)
         record = RequestRecord(at=ctx.now.wall, operations=tuple(op.id for op in ops), notes=started.notes)
-        ctx.put_request(f"{caller.public_key}:{request_id}", record)
+        ctx.put_request(key, record)
         accepted.append(record)
 
     async def then() -> None:

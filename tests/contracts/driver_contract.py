@@ -179,7 +179,7 @@ class DriverContract:
         assert runtime.remove(nobody, True) == ()
 
     def test_destroy_unless_running_leaves_what_runs_alone(self, bench: Bench) -> None:
-        plan = bench.running("kept")
+        plan = bench.running()
         runtime = bench.here.driver.runtime
         assert code_of(lambda: runtime.destroy(plan.uuid, unless_running=True)) == "refused"
         assert runtime.inspect(plan.uuid).state == "running"

@@ -36,7 +36,7 @@ class FakeDriver:
     def start(self, vm):
         self._did("start", vm)
 
-    def destroy(self, vm):
+    def destroy(self, vm, unless_running=False):
         self._did("destroy", vm)
 
     def shutdown(self, vm, grace, force):
