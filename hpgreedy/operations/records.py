@@ -18,7 +18,8 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A VM the cluster is responsible for. Memory in MiB.
 
     `host` is where it is, or where it is going to be made while it is new (`made` False). `operation` is
-    the open operation that has hold of it.
+    the open operation that has hold of it. `adopted` = it was there before; its disks are not ours, so it
+    is never moved to make room.
     """
 
     spec: VmSpec
@@ -31,6 +32,7 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     made_by: int
     host: str | None = None
     made: bool = False
+    adopted: bool = False
     desired: Desired = "running"
     operation: int | None = None
     image: ImageManifest | None = None

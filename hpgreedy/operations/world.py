@@ -173,7 +173,8 @@ class World:
             ends = {vm.host}
             if key in moving:
                 ends |= {moving[key].source, moving[key].target}
-            movable = vm.operation is None and not vm.spec.pinned and self.runs(vm)
+            fixed = vm.spec.pinned or vm.adopted or vm.operation is not None
+            movable = not fixed and self.runs(vm)
             for host in ends - {None}:
                 assert host is not None
                 yield Claim(demand=demand, host=host, movable=movable)

@@ -16,6 +16,7 @@ import pytest
 from hpgreedy.operations import requests
 from hpgreedy.operations.context import Context, Refusal, Tell
 from hpgreedy.operations.engine import Engine, Outcome
+from hpgreedy.operations.kinds.base import begin
 from hpgreedy.operations.ports import Change
 from hpgreedy.operations.records import ImageRecord, Meta
 from hpgreedy.operations.world import Now, Settings, World
@@ -145,6 +146,13 @@ class Player:
                 case ("delete" | "stop" | "start") as kind, [vm, *rest]:
                     state = rest[0] if rest else {"start": "starting"}.get(kind, "shutting_down")
                     self._act(lambda ctx: requests.on_vm(ctx, kind, state, "ann", self.world.vms[vm]))
+                case "adopt", [host, name]:
+                    self._act(
+                        lambda ctx: begin(
+                            ctx,
+                            ctx.new_operation("adopt", "adopting", "ann", source=host, args={"name": name}),
+                        )
+                    )
                 case "done", [host, *rest]:
                     self.answer(host, ok=True, data=rest[0] if rest else {})
                 case "fails", [host, code, error]:

@@ -42,6 +42,7 @@ def _adopted(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
         made_by=op.id,
         host=op.source,
         made=True,
+        adopted=True,
         desired="running" if adopted.state in ("running", "paused") else "stopped",
         why_here=f"it was on {op.source} when it was adopted",
     )
