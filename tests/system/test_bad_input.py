@@ -75,7 +75,7 @@ BAD_WORDS: list[tuple[list[str], int, list[str]]] = [
     (
         ["submit", "examples/request.json", "--algorithm", "bset_fit"],
         2,
-        ["bset_fit", "best_fit, first_fit, greedy"],
+        ["bset_fit", "best_fit, dot_product, epsilon_greedy, first_fit, greedy"],
     ),
     (["explode"], 2, ["explode", "submit", "greedy"]),
     (["vm", "explode"], 2, ["explode"]),

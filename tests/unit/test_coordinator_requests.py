@@ -17,10 +17,12 @@ from hpgreedy.coordinator.committer import Committer
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.images import ImageFiles
 from hpgreedy.coordinator.table import TABLE
+from hpgreedy.model import Claim, Demand
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.migrate import Verdict, verdict
 from hpgreedy.operations.records import KeyRecord, Meta
 from hpgreedy.operations.world import Now, Settings, World
+from hpgreedy.placement import Placed, decide
 from hpgreedy.store import MemoryStore
 from protocol.commands import Inspected
 from protocol.messages import Accelerator, Capacity, Hello, Join, Reply, Report, Request, Usage
@@ -88,7 +90,7 @@ async def test_a_batch_is_accepted_whole_or_not_at_all(core: Core) -> None:
     ("args", "code", "words"),
     [
         ({"vms": [{**VM, "image": "nope"}]}, "bad_request", "an image that does not exist"),
-        ({"vms": [VM], "algorithm": "bset_fit"}, "bad_request", "known are best_fit, first_fit, greedy"),
+        ({"vms": [VM], "algorithm": "bset_fit"}, "bad_request", "known are best_fit, "),
         ({"vms": [{**VM, "color": 1}]}, "bad_request", 'unknown field "color"'),
         ({"vms": [VM, VM]}, "bad_request", "for the second time"),
         ({"vms": [{**VM, "host": "nope"}]}, "not_found", "no such host; known: h1"),
@@ -103,6 +105,45 @@ async def test_bad_submissions_change_nothing(core: Core, args: Any, code: str, 
     assert words in reply.error
     assert code in EXIT_CODES
     assert (core.world.vms, core.world.operations) == ({}, {})
+
+
+def add_host(core: Core, number: int) -> None:
+    hello = msgspec.structs.replace(
+        core.world.hosts["h1"].hello,
+        host_id=f"00000000-0000-0000-0000-00000000001{number}",
+        name=f"h{number}",
+        hypervisor_uuid=f"00000000-0000-0000-0000-00000000002{number}",
+    )
+    core.apply(core.engine.host_hello(core.now(), str(number) * 40, hello))
+    report = Report(seq=1, at=0.0, capacity=hello.capacity, usage=Usage())
+    core.apply(core.engine.host_report(core.now(), f"h{number}", report))
+
+
+async def test_chance_is_drawn_from_the_operations_number(core: Core) -> None:
+    add_host(core, 2)
+    vms = [{**VM, "id": f"v{n}"} for n in range(4)]
+    before = core.world.cluster(core.now())
+    assert (await ask(core, ADMIN, "submit", "r", vms=vms, algorithm="epsilon_greedy")).ok
+    assert [vm.made_by for vm in core.world.vms.values()] == [1, 2, 3, 4]
+    for vm in core.world.vms.values():
+        again = decide(before, Demand.of_spec(vm.spec), "epsilon_greedy", seed=vm.made_by)
+        assert isinstance(again, Placed)
+        assert (vm.host, vm.why_here) == (again.host, again.why)
+        before = before.with_claim(Claim(demand=Demand.of_spec(vm.spec), host=again.host))
+
+
+async def test_next_fit_goes_on_from_the_last_vm_in_a_batch_and_between_requests(core: Core) -> None:
+    add_host(core, 2)
+    add_host(core, 3)
+    for number, names in enumerate(("ab", "c", "d")):
+        vms = [{**VM, "id": name} for name in names]
+        assert (await ask(core, ADMIN, "submit", f"r{number}", vms=vms, algorithm="next_fit")).ok
+    assert {key: vm.host for key, vm in core.world.vms.items()} == {
+        "a": "h1",
+        "b": "h2",
+        "c": "h3",
+        "d": "h1",
+    }
 
 
 async def test_roles_are_a_ladder_and_users_touch_their_own(core: Core) -> None:
