@@ -96,6 +96,12 @@ async def test_a_batch_is_accepted_whole_or_not_at_all(core: Core) -> None:
         ({"vms": [{**VM, "host": "nope"}]}, "not_found", "no such host; known: h1"),
         ({"vms": [{**VM, "kernel": {}}]}, "bad_request", "no image is given"),
         ({"vms": []}, "bad_request", "vms"),
+        (
+            {"vms": [{**VM, "cpu": 0}]},
+            "bad_request",
+            "vms[0].cpu is 0; it must be a whole number of at least 1",
+        ),
+        ({"vms": [{**VM, "memory": 0}]}, "bad_request", "between 1 MiB and"),
         ({"vms": [VM], "extra": 1}, "bad_request", 'unknown field "extra"'),
     ],
 )
