@@ -85,6 +85,19 @@ def status(ctx: typer.Context) -> None:
 
 
 @app.command()
+def export(
+    ctx: typer.Context,
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="Where to write it; - is standard output.")
+    ] = "-",
+) -> None:
+    """Write the live cluster as a cluster file, which simulate reads."""
+    from hpgreedy.client.verbs import export as verb
+
+    verb.export(ctx.obj, file)
+
+
+@app.command()
 def join(
     ctx: typer.Context,
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="A token of token create.")],
@@ -341,7 +354,7 @@ def simulate_place(
     verb.place(ctx.obj, file, algorithm, seed)
 
 
-VERBS = ("submit", "status", "join", *_GROUPS)
+VERBS = ("submit", "status", "export", "join", *_GROUPS)
 
 
 def run(line: Line, screen: Screen) -> int:

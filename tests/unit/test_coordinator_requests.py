@@ -17,7 +17,7 @@ from hpgreedy.coordinator.committer import Committer
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.images import ImageFiles
 from hpgreedy.coordinator.table import TABLE
-from hpgreedy.model import Claim, Demand
+from hpgreedy.model import Claim, Cluster, Demand, cluster_of
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.migrate import Verdict, verdict
 from hpgreedy.operations.records import KeyRecord, Meta
@@ -25,7 +25,8 @@ from hpgreedy.operations.world import Now, Settings, World
 from hpgreedy.placement import Placed, decide
 from hpgreedy.store import MemoryStore
 from protocol.commands import Inspected
-from protocol.messages import Accelerator, Capacity, Hello, Join, Reply, Report, Request, Usage
+from protocol.messages import Accelerator, Capacity, DomainReport, Hello, Join, Reply, Report, Request, Usage
+from protocol.spec import parse_cluster_file
 from protocol.verbs import EXIT_CODES, VERBS
 
 ADMIN = Caller("k" * 40, "admin", "root")
@@ -150,6 +151,81 @@ async def test_next_fit_goes_on_from_the_last_vm_in_a_batch_and_between_requests
         "c": "h3",
         "d": "h1",
     }
+
+
+async def exported(core: Core) -> tuple[dict[str, Any], Cluster, list[str]]:
+    reply = await ask(core, VIEWER, "export")
+    cluster, waiting = cluster_of(parse_cluster_file(reply.result, simulation=True))
+    return reply.result, cluster, [demand.key for demand in waiting]
+
+
+async def test_an_export_is_the_cluster_as_a_cluster_file(core: Core) -> None:
+    add_host(core, 2)
+    capacity = Capacity(
+        cpus=4, memory_mib=4096, cpu_overcommit=2.5, memory_overcommit=1.5, resources={"gpu": 2}
+    )
+    core.apply(
+        core.engine.host_report(core.now(), "h1", Report(seq=2, at=0, capacity=capacity, usage=Usage()))
+    )
+    whole = {
+        **VM, "id": 7, "host": "h1", "memory": "1536MiB", "resources": {"gpu": 1}, "labels": {"a": "b"},
+        "pinned": True, "nics": [{"bridge": "br0"}],
+    }  # fmt: skip
+    for name in ("h1", "h2"):
+        record = core.world.hosts[name]
+        labels = {"rack": "a", "no name!": "x"}
+        hello = msgspec.structs.replace(record.hello, bridges=("br0",), labels=labels)
+        core.world.hosts[name] = msgspec.structs.replace(record, hello=hello, draining=name == "h2")
+    secret = {**VM, "id": "b", "cloud_init": {"user_data": "password: x"}}
+    assert (await ask(core, ADMIN, "submit", "r", vms=[whole, secret])).ok
+    found, cluster, waiting = await exported(core)
+    assert waiting == []
+    assert found["vms"] == [
+        {**whole, "memory": 1.5},
+        {**VM, "id": "b", "host": "h1"},
+    ]
+    assert found["hosts"] == [
+        {
+            "id": "h1", "cpu": 4, "memory": 4, "labels": {"rack": "a"}, "resources": {"gpu": 2},
+            "cpu_overcommit": 2.5, "memory_overcommit": 1.5,
+        },
+        {
+            "id": "h2", "cpu": 4, "memory": 4, "labels": {"rack": "a"}, "state": "draining",
+            "cpu_overcommit": 1.0, "memory_overcommit": 1.0,
+        },
+    ]  # fmt: skip
+    live = core.world.cluster(core.now())
+    for name in ("h1", "h2"):
+        assert cluster.used(name) == live.used(name)
+        assert cluster.hosts[name].cpu_capacity == live.hosts[name].cpu_capacity
+        assert cluster.hosts[name].memory_capacity == live.hosts[name].memory_capacity
+
+
+async def test_an_exported_host_that_is_silent_takes_nothing(core: Core) -> None:
+    core.world.live.clear()
+    found, cluster, _ = await exported(core)
+    assert found["hosts"][0]["state"] == "down"
+    assert not isinstance(decide(cluster, Demand(key="new", cpu=1, memory=1)), Placed)
+
+
+async def test_a_vm_that_waits_for_room_is_exported_without_a_host(core: Core) -> None:
+    add_host(core, 2)
+    small = [{**VM, "id": "a", "memory": 1, "host": "h1"}, {**VM, "id": "c", "memory": 2, "host": "h2"}]
+    assert (await ask(core, ADMIN, "submit", "r1", vms=small)).ok
+    for vm in list(core.world.vms.values()):
+        domain = DomainReport(uuid=vm.uuid, name=vm.key, state="running", ours=True)
+        record = core.world.hosts[vm.host or ""]
+        report = Report(seq=2, at=0, capacity=record.hello.capacity, usage=Usage(), domains=(domain,))
+        core.world.vms[vm.key] = msgspec.structs.replace(vm, operation=None, made=True)
+        core.apply(core.engine.host_report(core.now(), record.name, report))
+    assert (await ask(core, ADMIN, "submit", "r2", vms=[{**VM, "id": "big", "memory": 4}])).ok
+    assert [op.kind for op in core.world.operations.values()] == ["create", "create", "create", "migrate"]
+    found, cluster, waiting = await exported(core)
+    assert waiting == ["big"]
+    assert {vm["id"]: vm.get("host") for vm in found["vms"]} == {"a": "h1", "c": "h2", "big": None}
+    answer = decide(cluster, Demand(key="big", cpu=1, memory=4096))
+    assert isinstance(answer, Placed)
+    assert answer.moves
 
 
 async def test_roles_are_a_ladder_and_users_touch_their_own(core: Core) -> None:
