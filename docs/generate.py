@@ -16,7 +16,7 @@ from msgspec import inspect as shapes
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from reference_pages import operations_page, programs_page  # noqa: E402 - found through the line above
+from reference_pages import operations_page, placement_page, programs_page  # noqa: E402 - found through the line above
 
 from hpgreedy.client.app import VERBS as GROUPS  # noqa: E402
 from hpgreedy.client.app import app  # noqa: E402
@@ -51,11 +51,13 @@ _FIELD = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 def main(argv: list[str]) -> int:
     """Write both files, or with ``--check`` compare them; 1 when they differ."""
+    placement = ROOT / "docs" / "placement.md"
     pages = {
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "vm-spec.md": spec_page(),
         ROOT / "docs" / "operations.md": operations_page(),
         ROOT / "docs" / "programs.md": programs_page(),
+        placement: placement_page(placement.read_text()),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in argv:
