@@ -16,13 +16,14 @@ from msgspec import inspect as shapes
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from reference_pages import operations_page, programs_page  # noqa: E402 - found through the line above
+from reference_pages import operations_page, placement_page, programs_page  # noqa: E402 - found through the line above
 
 from hpgreedy.client.app import VERBS as GROUPS  # noqa: E402
 from hpgreedy.client.app import app  # noqa: E402
 from hpgreedy.client.arguments import COMMON_OPTIONS  # noqa: E402
 from hpgreedy.client.prompt import HELP  # noqa: E402
 from hpgreedy.client.verbs.joining import JoinedView  # noqa: E402
+from hpgreedy.client.verbs.simulate import SimulatedPlacements  # noqa: E402
 from protocol import verbs  # noqa: E402
 from protocol.spec import (  # noqa: E402
     CloudInit,
@@ -42,6 +43,7 @@ ANSWERS = {
     "image add": verbs.ImageView,
     "join": JoinedView,
     "op watch": verbs.OpView,
+    "simulate place": SimulatedPlacements,
 }
 MADE = "<!-- Made by docs/generate.py from the code; change it there. -->\n\n"
 _FIELD = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
@@ -49,11 +51,13 @@ _FIELD = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 def main(argv: list[str]) -> int:
     """Write both files, or with ``--check`` compare them; 1 when they differ."""
+    placement = ROOT / "docs" / "placement.md"
     pages = {
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "vm-spec.md": spec_page(),
         ROOT / "docs" / "operations.md": operations_page(),
         ROOT / "docs" / "programs.md": programs_page(),
+        placement: placement_page(placement.read_text()),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]
     if "--check" in argv:
@@ -120,7 +124,8 @@ def _verb(path: str, command: Any, kind: Any) -> str:
         else:
             options.append(_option(param))
     about = inspect.cleandoc(command.help or "")
-    text = f"\n### {path}\n\n`run_client.py ADDRESS {' '.join(words)}`\n\n{about}\n"
+    address = "" if path.startswith("simulate ") else "ADDRESS "
+    text = f"\n### {path}\n\n`run_client.py {address}{' '.join(words)}`\n\n{about}\n"
     if options:
         text += "\n| Option | |\n|---|---|\n" + "".join(options)
     return text + f"\nAnswer with `--json`: {_shape_name(kind)}\n"
@@ -161,6 +166,8 @@ def _structs(found: Any) -> Iterator[type]:
             yield from _structs(part)
     elif isinstance(found, shapes.VarTupleType | shapes.ListType):
         yield from _structs(found.item_type)
+    elif isinstance(found, shapes.DictType):
+        yield from _structs(found.value_type)
 
 
 def _spec(kind: type) -> str:
@@ -300,9 +307,10 @@ coordinator's disk. An operation goes on by itself: interrupting the client, or 
 """
 _SPEC_START = f"""\
 A cluster file is `{{"hosts": [HostSpec, …], "vms": [VmSpec, …]}}`; `submit` also takes a list of VMs or a
-single VM. `hosts` describe a simulation: a live cluster uses its own. A field that this version does not know
-is an error that names it. A *name* is {NAME_RULE}. Memory and disks are counted in GiB, or in the unit that
-stands behind the number (MiB, GiB, TiB).
+single VM. `hosts` describe a simulation (`simulate place`): a live cluster uses its own. There VMs may have a
+`cpu` or `memory` of 0, such as those of packing benchmarks; `submit` refuses them. A field that this version
+does not know is an error that names it. A *name* is {NAME_RULE}. Memory and disks are counted in GiB, or in
+the unit that stands behind the number (MiB, GiB, TiB).
 """
 
 

@@ -1,4 +1,4 @@
-"""The pages on operations and on the programs' options, from the tables that the code itself obeys."""
+"""The pages on operations, placement and the programs' options, from the tables that the code obeys."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from agent import options as agent_options
 from hpgreedy.coordinator import options as coordinator_options
 from hpgreedy.operations.transitions import TRANSITIONS, WHAT_IT_DOES, mermaid
+from hpgreedy.placement import ALGORITHMS, DEFAULT
 from protocol import commands, messages
 
 MADE = "<!-- Made by docs/generate.py from the code; change it there. -->\n\n"
@@ -39,6 +40,19 @@ def programs_page() -> str:
     return MADE + _PROGRAMS_START + coordinator + _AGENT_START + agent + _SETUP
 
 
+def placement_page(written: str) -> str:
+    """The page on placement, with the table of the algorithms made anew between its two marks."""
+    before, mark, rest = written.partition(_ALGORITHMS_MARK)
+    _, end, after = rest.partition(_END_MARK)
+    if not mark or not end:
+        raise SystemExit("docs/placement.md lacks the marks between which its table stands")
+    rows = ["\n| algorithm | what it does | from |\n|---|---|---|\n"]
+    for algorithm in ALGORITHMS.values():
+        name = f"**`{algorithm.name}`**" if algorithm.name == DEFAULT else f"`{algorithm.name}`"
+        rows.append(f"| {name} | {_cell(algorithm.summary)} | {_cell(algorithm.source)} |\n")
+    return "".join([before, mark, *rows, "\n", end, after])
+
+
 def _options(parser: argparse.ArgumentParser) -> str:
     rows = ["| option | what it is for |\n|---|---|\n"]
     for action in parser._actions:
@@ -58,6 +72,10 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+_ALGORITHMS_MARK = (
+    "<!-- algorithms: this table is made by docs/generate.py from the code; change it there -->\n"
+)
+_END_MARK = "<!-- end -->"
 _OPERATIONS_START = """Every change to the cluster is an operation: on disk before it is acknowledged, taken
 up again after a restart, and kept with its history (`op show`). The diagrams are drawn from the table that
 the engine obeys.

@@ -323,6 +323,17 @@ class StatusView(Answer, frozen=True, kw_only=True):
     refused: dict[str, int] = {}
 
 
+class ClusterExport(Answer, frozen=True, kw_only=True):
+    """The live cluster as a cluster file: builtin values of `HostSpec` and `VmSpec`.
+
+    A host that is unreachable is `down`. A VM has the host it is on or is being made on, none while it waits
+    for room. What only its first boot needs (`cloud_init`, which may hold secrets) is left out.
+    """
+
+    hosts: tuple[dict[str, Any], ...]
+    vms: tuple[dict[str, Any], ...]
+
+
 # Error codes of a Reply and the exit codes that go with them.
 EXIT_CODES: dict[str, int] = {
     "bad_request": 2,  # malformed or names something that does not exist
@@ -357,4 +368,5 @@ VERBS: dict[str, tuple[type[Ask], Any]] = {
     "token.create": (TokenCreate, TokenCreated),
     "algorithm.list": (Nothing, tuple[AlgorithmView, ...]),
     "status": (Nothing, StatusView),
+    "export": (Nothing, ClusterExport),
 }

@@ -32,7 +32,11 @@ op = typer.Typer(help="Operations: what is in flight and what has ended.", **_SE
 image = typer.Typer(help="Images that VMs boot from.", **_SETTINGS)
 token = typer.Typer(help="Join tokens for hosts and clients.", **_SETTINGS)
 algorithm = typer.Typer(help="Placement algorithms.", **_SETTINGS)
-_GROUPS = {"vm": vm, "host": host, "op": op, "image": image, "token": token, "algorithm": algorithm}
+simulate = typer.Typer(help="Plan with a cluster file; no coordinator is asked.", **_SETTINGS)
+_GROUPS = {
+    "vm": vm, "host": host, "op": op, "image": image, "token": token, "algorithm": algorithm,
+    "simulate": simulate,
+}  # fmt: skip
 for _name, _group in _GROUPS.items():
     app.add_typer(_group, name=_name)
 
@@ -78,6 +82,19 @@ def status(ctx: typer.Context) -> None:
     from hpgreedy.client.verbs import views
 
     views.status(ctx.obj)
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    file: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="Where to write it; - is standard output.")
+    ] = "-",
+) -> None:
+    """Write the live cluster as a cluster file, which simulate reads."""
+    from hpgreedy.client.verbs import export as verb
+
+    verb.export(ctx.obj, file)
 
 
 @app.command()
@@ -317,7 +334,27 @@ def algorithm_list(ctx: typer.Context) -> None:
     views.algorithm_list(ctx.obj)
 
 
-VERBS = ("submit", "status", "join", *_GROUPS)
+@simulate.command("place")
+def simulate_place(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="A cluster file; - is standard input.")],
+    algorithm: Annotated[
+        str, typer.Option(metavar="NAME", help="Place with this algorithm; docs/placement.md has them.")
+    ] = "greedy",
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--seed", 0, 2**53), metavar="S", help="What chance is drawn from, where it is."
+        ),
+    ] = 0,
+) -> None:
+    """Place the VMs of a cluster file that have no host, in file order; exits 1 when some fit nowhere."""
+    from hpgreedy.client.verbs import simulate as verb
+
+    verb.place(ctx.obj, file, algorithm, seed)
+
+
+VERBS = ("submit", "status", "export", "join", *_GROUPS)
 
 
 def run(line: Line, screen: Screen) -> int:

@@ -13,6 +13,7 @@ import msgspec
 import protocol
 from hpgreedy.coordinator.access import Caller
 from hpgreedy.coordinator.core import Core
+from hpgreedy.coordinator.export import cluster_file
 from hpgreedy.coordinator.images import ImageFileError
 from hpgreedy.coordinator.views import (
     foreign_domains,
@@ -303,6 +304,11 @@ def algorithm_list(core: Core, caller: Caller, ask: verbs.Nothing) -> tuple[verb
         verbs.AlgorithmView(name=a.name, summary=a.summary, source=a.source, default=a.name == default)
         for a in ALGORITHMS.values()
     )
+
+
+def export(core: Core, caller: Caller, ask: verbs.Nothing) -> verbs.ClusterExport:
+    """The live cluster as a cluster file."""
+    return cluster_file(core.world, core.now())
 
 
 def status(core: Core, caller: Caller, ask: verbs.Nothing) -> verbs.StatusView:

@@ -45,6 +45,7 @@ _ROWS: dict[str, tuple[str, handlers.Handler]] = {
     "token.create": ("admin", handlers.token_create),
     "algorithm.list": ("viewer", handlers.algorithm_list),
     "status": ("viewer", handlers.status),
+    "export": ("viewer", handlers.export),
 }
 
 TABLE: dict[str, Verb] = {

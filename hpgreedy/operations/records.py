@@ -149,12 +149,16 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The cluster's own facts: its id, site, and the counters that never go back."""
+    """The cluster's own facts: its id, site, and the counters that never go back.
+
+    last_host: the host that the newest VM was given.
+    """
 
     cluster: str
     site: str = "local"
     next_operation: int = 1
     next_mac: int = 0
+    last_host: str | None = None
 
 
 KINDS: dict[str, type[Any]] = {

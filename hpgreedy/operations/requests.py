@@ -151,12 +151,14 @@ def _refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
 
 def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned]:
     cluster = ctx.world.cluster(ctx.now)
+    number, last = ctx.world.meta.next_operation, ctx.world.meta.last_host
     planned = []
     for n, spec in enumerate(specs):
         image, kernel = images_of(ctx, spec, f"vms[{n}]")
         demand = Demand.of_spec(spec)
         try:
-            answer = decide(cluster, demand, algorithm)
+            # The number of the operation that is to make it: with it the decision can be run again.
+            answer = decide(cluster, demand, algorithm, seed=number, last=last)
         except SpecError as error:
             raise Refusal("bad_request", error.message, "algorithm") from error
         if isinstance(answer, NotPlaced):
@@ -169,6 +171,8 @@ def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned
             )
         planned.append(Planned(spec, answer, cluster.hosts[answer.host], image, kernel))
         cluster = _reserved(cluster, demand, answer)
+        number += 1 + len(answer.moves)
+        last = answer.host
     return planned
 
 
@@ -205,6 +209,7 @@ def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationReco
         why_here=placed.why,
     )
     ctx.put_vm(vm)
+    ctx.put_meta(msgspec.structs.replace(ctx.world.meta, last_host=placed.host))
     if not placed.moves:
         return begin(ctx, op)
     children = tuple(

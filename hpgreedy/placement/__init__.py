@@ -1,6 +1,7 @@
 """Where a VM goes, and why: constraints, algorithms and their explanation. Pure and deterministic."""
 
 from hpgreedy.placement.algorithms import ALGORITHMS, DEFAULT, known
+from hpgreedy.placement.batch import Batch, place_all
 from hpgreedy.placement.constraints import check, fits
 from hpgreedy.placement.decide import carried_out, decide
 from hpgreedy.placement.decision import Algorithm, Move, NotPlaced, Placed, Reason, Rejection
@@ -9,6 +10,7 @@ __all__ = [
     "ALGORITHMS",
     "DEFAULT",
     "Algorithm",
+    "Batch",
     "Move",
     "NotPlaced",
     "Placed",
@@ -19,4 +21,5 @@ __all__ = [
     "decide",
     "fits",
     "known",
+    "place_all",
 ]

@@ -9,14 +9,17 @@ from hpgreedy.placement.decision import NotPlaced, Placed, Question, Rejection
 from hpgreedy.placement.refusal import refuse
 
 
-def decide(cluster: Cluster, demand: Demand, algorithm: str = DEFAULT) -> Placed | NotPlaced:
+def decide(
+    cluster: Cluster, demand: Demand, algorithm: str = DEFAULT, *, seed: int = 0, last: str | None = None
+) -> Placed | NotPlaced:
     """Choose a host for `demand`; the same arguments always give the same answer.
 
-    A demand whose VM holds something already goes to another host than those it stands on. Raises
-    SpecError for an unknown algorithm.
+    `seed` is what an algorithm draws from, `last` the host that the VM before this one was given. A demand
+    whose VM holds something already goes to another host than those it stands on. Raises SpecError for an
+    unknown algorithm.
     """
     chosen = known(algorithm)
-    question = _question(cluster, demand)
+    question = _question(cluster, demand, seed, last)
     choice = chosen.choose(question)
     if choice is None:
         return refuse(question, chosen)
@@ -39,7 +42,7 @@ def carried_out(cluster: Cluster, demand: Demand, placed: Placed) -> Cluster:
     return cluster.with_claim(Claim(demand=demand, host=placed.host))
 
 
-def _question(cluster: Cluster, demand: Demand) -> Question:
+def _question(cluster: Cluster, demand: Demand, seed: int, last: str | None) -> Question:
     standing = cluster.hosts_of(demand.key)
     candidates: list[Host] = []
     rejections: list[Rejection] = []
@@ -50,5 +53,10 @@ def _question(cluster: Cluster, demand: Demand) -> Question:
         else:
             rejections.append(rejection)
     return Question(
-        cluster=cluster, demand=demand, candidates=tuple(candidates), rejections=tuple(rejections)
+        cluster=cluster,
+        demand=demand,
+        candidates=tuple(candidates),
+        rejections=tuple(rejections),
+        seed=seed,
+        last=last,
     )

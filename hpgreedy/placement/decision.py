@@ -87,12 +87,17 @@ class NotPlaced(msgspec.Struct, frozen=True, kw_only=True):
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What an algorithm chooses from: hosts that take the demand as they are, in order of registration,
     and the rejections of all others.
+
+    seed: what chance follows from, where an algorithm draws. last: the host that the VM before this one
+    was given, where there is one; it need not be in the cluster any more.
     """
 
     cluster: Cluster
     demand: Demand
     candidates: tuple[Host, ...]
     rejections: tuple[Rejection, ...]
+    seed: int = 0
+    last: str | None = None
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hpgreedy.model import Cluster, Demand, Host
 from hpgreedy.placement.constraints import ever_fits
 from hpgreedy.placement.decision import CAPACITY, Algorithm, NotPlaced, Question, Reason, Rejection
@@ -36,12 +38,16 @@ def largest_fit(
             continue
         host = cluster.hosts[rejection.host]
         cpu, memory = _free(cluster, host)
-        if cpu < 1 or memory < 1:
+        if cpu < min(1, demand.cpu) or memory < min(1, demand.memory):
             continue
-        rank = (min(cpu / demand.cpu, memory / demand.memory), memory, cpu)
+        rank = (min(_share(cpu, demand.cpu), _share(memory, demand.memory)), memory, cpu)
         if best is None or rank > best[0]:
             best = (rank, host.key)
     return None if best is None else (best[1], best[0][2], best[0][1])
+
+
+def _share(have: int, need: int) -> float:
+    return have / need if need else math.inf
 
 
 def _free(cluster: Cluster, host: Host) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from protocol.spec.host import HostSpec
 from protocol.spec.image import ImageFile, ImageManifest
 from protocol.spec.memory import Memory
 from protocol.spec.parse import decode_json, decode_spec, encode_spec
+from protocol.spec.simulated import SimulatedVm
 from protocol.spec.vm import CloudInit, Disk, KernelBoot, Nic, VmSpec
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Name",
     "Nic",
     "ObjectId",
+    "SimulatedVm",
     "SpecError",
     "VmSpec",
     "decode_json",

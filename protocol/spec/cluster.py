@@ -10,6 +10,7 @@ import msgspec
 from protocol.spec.errors import SpecError
 from protocol.spec.host import HostSpec
 from protocol.spec.parse import decode_spec, shorten
+from protocol.spec.simulated import SimulatedVm
 from protocol.spec.vm import VmSpec
 
 MAX_VMS = 100_000
@@ -22,15 +23,17 @@ class ClusterFile(msgspec.Struct, frozen=True):
     vms: tuple[VmSpec, ...] = ()
 
 
-def parse_cluster_file(raw: object) -> ClusterFile:
+def parse_cluster_file(raw: object, *, simulation: bool = False) -> ClusterFile:
     """Read ``{"hosts": [...], "vms": [...]}``, a list of VM objects or a single VM object.
 
-    Raises SpecError for anything else, for unknown fields and for ids that occur twice.
+    In a `simulation` VMs may lack what only a running one needs: see `SimulatedVm`. Raises SpecError for
+    anything else, for unknown fields and for ids that occur twice.
     """
     hosts, vms = _parts(raw)
+    kind = SimulatedVm if simulation else VmSpec
     parsed = ClusterFile(
         tuple(decode_spec(item, HostSpec, f"hosts[{n}]") for n, item in enumerate(hosts)),
-        tuple(decode_spec(item, VmSpec, f"vms[{n}]") for n, item in enumerate(vms)),
+        tuple(decode_spec(item, kind, f"vms[{n}]") for n, item in enumerate(vms)),
     )
     _refuse_duplicates("hosts", parsed.hosts)
     _refuse_duplicates("vms", parsed.vms)

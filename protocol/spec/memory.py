@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal, InvalidOperation
+from typing import Self
 
 MIB_PER_UNIT = {"MiB": 1, "GiB": 1024, "TiB": 1024 * 1024}
 MAX_MIB = 64 * 1024 * 1024
@@ -15,28 +16,37 @@ class Memory(int):
     """An amount in MiB. In JSON a number means GiB; a string carries its unit (``"8192MiB"``)."""
 
     __slots__ = ()
+    LEAST = 1
 
     @classmethod
-    def parse(cls, value: object) -> Memory:
+    def parse(cls, value: object) -> Self:
         """Read a JSON value; raises ValueError with a sentence that says what would be right."""
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(_wrong(value))
+            raise ValueError(cls._wrong(value))
         if isinstance(value, str):
             match = _TEXT.fullmatch(value)
             if match is None:
-                raise ValueError(_wrong(value))
+                raise ValueError(cls._wrong(value))
             amount = Decimal(match[1]) * MIB_PER_UNIT[match[2]]
         else:
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(_wrong(value))
+                raise ValueError(cls._wrong(value))
             try:
                 amount = Decimal(value) * 1024
             except InvalidOperation as error:
-                raise ValueError(_wrong(value)) from error
+                raise ValueError(cls._wrong(value)) from error
         mib = math.ceil(amount)
-        if not 1 <= mib <= MAX_MIB:
-            raise ValueError(_wrong(value))
+        if not cls.LEAST <= mib <= MAX_MIB:
+            raise ValueError(cls._wrong(value))
         return cls(mib)
+
+    @classmethod
+    def _wrong(cls, value: object) -> str:
+        shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:37] + "..."
+        return (
+            f'is {shown}; it must be a number of GiB, or a string such as "8192MiB" or "2GiB", '
+            f"between {cls.LEAST} MiB and 65536 GiB"
+        )
 
     @property
     def gib(self) -> float:
@@ -59,11 +69,3 @@ class Memory(int):
 
     def __str__(self) -> str:
         return f"{self.gib:g}GiB" if int(self) >= 1024 else f"{int(self)}MiB"
-
-
-def _wrong(value: object) -> str:
-    shown = repr(value) if len(repr(value)) <= 40 else repr(value)[:37] + "..."
-    return (
-        f'is {shown}; it must be a number of GiB, or a string such as "8192MiB" or "2GiB", '
-        "between 1 MiB and 65536 GiB"
-    )

@@ -91,8 +91,8 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def _dec_hook(kind: type, value: object) -> object:
-    if kind is Memory:
-        return Memory.parse(value)
+    if issubclass(kind, Memory):
+        return kind.parse(value)
     raise NotImplementedError(kind)
 
 

@@ -32,6 +32,7 @@ BAD_FILES: list[tuple[str, Any, int, list[str]]] = [
     ("unknown field", {**GOOD, "memroy": 2}, 2, ['unknown field "memroy"']),
     ("missing field", {"id": "v", "cpu": 1}, 2, ["memory"]),
     ("negative cpu", {**GOOD, "cpu": -4}, 2, ["cpu is -4", "at least 1"]),
+    ("cpu 0", {**GOOD, "cpu": 0}, 2, ["cpu is 0; it must be a whole number of at least 1"]),
     ("cpu 1e308", {**GOOD, "cpu": 1e308}, 2, ["cpu is 1e+308", "whole number"]),
     ("cpu as text", {**GOOD, "cpu": "four"}, 2, ['cpu is "four"', "whole number"]),
     ("negative memory", {**GOOD, "memory": -1}, 2, ["memory is -1", "GiB"]),
@@ -75,7 +76,7 @@ BAD_WORDS: list[tuple[list[str], int, list[str]]] = [
     (
         ["submit", "examples/request.json", "--algorithm", "bset_fit"],
         2,
-        ["bset_fit", "best_fit, first_fit, greedy"],
+        ["bset_fit", "best_fit, dot_product, epsilon_greedy, first_fit, greedy"],
     ),
     (["explode"], 2, ["explode", "submit", "greedy"]),
     (["vm", "explode"], 2, ["explode"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tests.system.conftest import System
 
@@ -55,6 +56,20 @@ def test_reassignment_moves_a_vm_and_then_places_the_new_one(system: System) -> 
     moved = [name for name in before if before[name] != after[name]]
     assert len(moved) == 1
     assert after["big"] == before[moved[0]]
+    clear(system)
+
+
+def test_an_exported_cluster_can_be_tried_out_offline(system: System, tmp_path: Path) -> None:
+    submit(system, vm("a", 3, host="s1"), vm("b", 5, host="s2"))
+    file = tmp_path / "cluster.json"
+    assert system.client("export", str(file)).returncode == 0
+    content = json.loads(file.read_text())
+    assert {each["id"]: each["host"] for each in content["vms"]} == {"a": "s1", "b": "s2"}
+    content["vms"].append(vm("new", 4))
+    file.write_text(json.dumps(content))
+    done = system.run("run_client.py", "simulate", "place", str(file), "--algorithm", "best_fit", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["placements"] == [{"vm": "new", "host": "s1"}]
     clear(system)
 
 

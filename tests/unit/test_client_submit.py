@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from client_fakes import FakeCoordinator, in_turn, make_op
 
+from hpgreedy.client import clusterfile
 from hpgreedy.client.errors import InputError
 from hpgreedy.client.main import main
-from hpgreedy.client.verbs import submit as verb
 from protocol.messages import Reply
 from protocol.spec import decode_json, parse_cluster_file
 from protocol.verbs import OpsStarted
@@ -100,12 +100,12 @@ def test_files_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_files_over_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "MAX_FILE", 100)
+    monkeypatch.setattr(clusterfile, "MAX_FILE", 100)
     with pytest.raises(InputError) as caught:
-        verb.read_cluster_file("-", io.BytesIO(b" " * 101))
+        clusterfile.read_cluster_file("-", io.BytesIO(b" " * 101))
     assert "16 MiB" in caught.value.message
     with pytest.raises(InputError) as other:
-        verb.read_cluster_file("-", io.BytesIO(b" " * 100))
+        clusterfile.read_cluster_file("-", io.BytesIO(b" " * 100))
     assert "JSON" in other.value.message
 
 

@@ -18,11 +18,23 @@ from client_fakes import FakeCoordinator, in_turn, make_host, make_op, make_stat
 
 from hpgreedy.client.main import main
 from protocol.messages import Reply
-from protocol.verbs import VERBS, AlgorithmView, ConsoleLogText, ImageView, OpsStarted, TokenCreated
+from protocol.verbs import (
+    VERBS,
+    AlgorithmView,
+    ClusterExport,
+    ConsoleLogText,
+    ImageView,
+    OpsStarted,
+    TokenCreated,
+)
 
 ROOT = Path(__file__).parents[2]
 ENDED = make_op(7, "delete", done=True, ok=True)
 ALGORITHMS = (AlgorithmView(name="best-fit", summary="s", source="built in", default=True),)
+EXPORT = ClusterExport(
+    hosts=({"id": "host1", "cpu": 8, "memory": 16}, {"id": "h2", "cpu": 2, "memory": 2, "state": "draining"}),
+    vms=({"id": 7, "cpu": 1, "memory": 1, "host": "host1"}, {"id": "b", "cpu": 1, "memory": 1}),
+)
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -52,6 +64,7 @@ LOOKS: list[tuple[list[str], str, Any, dict[str, Any]]] = [
     (["op", "list", "--open", "--limit", "5"], "op.list", (make_op(),), {"open_only": True, "limit": 5}),
     (["op", "show", "3"], "op.show", make_op(3), {"id": 3}),
     (["algorithm", "list"], "algorithm.list", ALGORITHMS, {}),
+    (["export"], "export", EXPORT, {}),
     (["status"], "status", make_status(host_list=(make_host(),)), {}),
     (
         ["image", "list"],
@@ -80,6 +93,31 @@ def test_verbs_that_look(
     code, out, err = run(*words, "--json")
     assert (code, err) == (0, "")
     assert msgspec.convert(json.loads(out), VERBS[verb][1]) == answer
+
+
+def test_export_writes_a_file_that_simulate_reads(
+    run: Run, coordinator: FakeCoordinator, tmp_path: Path
+) -> None:
+    coordinator.answers["export"] = EXPORT
+    path = tmp_path / "cluster.json"
+    code, out, err = run("export", str(path))
+    assert (code, err) == (0, "")
+    assert "2 host(s) and 2 VM(s) written" in out
+    assert json.loads(path.read_text()) == {"hosts": list(EXPORT.hosts), "vms": list(EXPORT.vms)}
+    code, out, err = run("simulate", "place", str(path), "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["placements"] == [{"vm": "b", "host": "host1"}]
+    code, out, _ = run("export")
+    assert json.loads(out) == json.loads(path.read_text())
+
+
+def test_export_says_when_the_file_cannot_be_written(
+    run: Run, coordinator: FakeCoordinator, tmp_path: Path
+) -> None:
+    coordinator.answers["export"] = EXPORT
+    code, out, err = run("export", str(tmp_path / "no" / "such"))
+    assert (code, out) == (2, "")
+    assert err.endswith("such cannot be written: No such file or directory\n")
 
 
 CHANGES: list[tuple[list[str], str, dict[str, Any]]] = [

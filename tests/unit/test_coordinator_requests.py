@@ -17,13 +17,16 @@ from hpgreedy.coordinator.committer import Committer
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.images import ImageFiles
 from hpgreedy.coordinator.table import TABLE
+from hpgreedy.model import Claim, Cluster, Demand, cluster_of
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.migrate import Verdict, verdict
 from hpgreedy.operations.records import KeyRecord, Meta
 from hpgreedy.operations.world import Now, Settings, World
+from hpgreedy.placement import Placed, decide
 from hpgreedy.store import MemoryStore
 from protocol.commands import Inspected
-from protocol.messages import Accelerator, Capacity, Hello, Join, Reply, Report, Request, Usage
+from protocol.messages import Accelerator, Capacity, DomainReport, Hello, Join, Reply, Report, Request, Usage
+from protocol.spec import parse_cluster_file
 from protocol.verbs import EXIT_CODES, VERBS
 
 ADMIN = Caller("k" * 40, "admin", "root")
@@ -88,12 +91,18 @@ async def test_a_batch_is_accepted_whole_or_not_at_all(core: Core) -> None:
     ("args", "code", "words"),
     [
         ({"vms": [{**VM, "image": "nope"}]}, "bad_request", "an image that does not exist"),
-        ({"vms": [VM], "algorithm": "bset_fit"}, "bad_request", "known are best_fit, first_fit, greedy"),
+        ({"vms": [VM], "algorithm": "bset_fit"}, "bad_request", "known are best_fit, "),
         ({"vms": [{**VM, "color": 1}]}, "bad_request", 'unknown field "color"'),
         ({"vms": [VM, VM]}, "bad_request", "for the second time"),
         ({"vms": [{**VM, "host": "nope"}]}, "not_found", "no such host; known: h1"),
         ({"vms": [{**VM, "kernel": {}}]}, "bad_request", "no image is given"),
         ({"vms": []}, "bad_request", "vms"),
+        (
+            {"vms": [{**VM, "cpu": 0}]},
+            "bad_request",
+            "vms[0].cpu is 0; it must be a whole number of at least 1",
+        ),
+        ({"vms": [{**VM, "memory": 0}]}, "bad_request", "between 1 MiB and"),
         ({"vms": [VM], "extra": 1}, "bad_request", 'unknown field "extra"'),
     ],
 )
@@ -103,6 +112,120 @@ async def test_bad_submissions_change_nothing(core: Core, args: Any, code: str, 
     assert words in reply.error
     assert code in EXIT_CODES
     assert (core.world.vms, core.world.operations) == ({}, {})
+
+
+def add_host(core: Core, number: int) -> None:
+    hello = msgspec.structs.replace(
+        core.world.hosts["h1"].hello,
+        host_id=f"00000000-0000-0000-0000-00000000001{number}",
+        name=f"h{number}",
+        hypervisor_uuid=f"00000000-0000-0000-0000-00000000002{number}",
+    )
+    core.apply(core.engine.host_hello(core.now(), str(number) * 40, hello))
+    report = Report(seq=1, at=0.0, capacity=hello.capacity, usage=Usage())
+    core.apply(core.engine.host_report(core.now(), f"h{number}", report))
+
+
+async def test_chance_is_drawn_from_the_operations_number(core: Core) -> None:
+    add_host(core, 2)
+    vms = [{**VM, "id": f"v{n}"} for n in range(4)]
+    before = core.world.cluster(core.now())
+    assert (await ask(core, ADMIN, "submit", "r", vms=vms, algorithm="epsilon_greedy")).ok
+    assert [vm.made_by for vm in core.world.vms.values()] == [1, 2, 3, 4]
+    for vm in core.world.vms.values():
+        again = decide(before, Demand.of_spec(vm.spec), "epsilon_greedy", seed=vm.made_by)
+        assert isinstance(again, Placed)
+        assert (vm.host, vm.why_here) == (again.host, again.why)
+        before = before.with_claim(Claim(demand=Demand.of_spec(vm.spec), host=again.host))
+
+
+async def test_next_fit_goes_on_from_the_last_vm_in_a_batch_and_between_requests(core: Core) -> None:
+    add_host(core, 2)
+    add_host(core, 3)
+    for number, names in enumerate(("ab", "c", "d")):
+        vms = [{**VM, "id": name} for name in names]
+        assert (await ask(core, ADMIN, "submit", f"r{number}", vms=vms, algorithm="next_fit")).ok
+    assert {key: vm.host for key, vm in core.world.vms.items()} == {
+        "a": "h1",
+        "b": "h2",
+        "c": "h3",
+        "d": "h1",
+    }
+
+
+async def exported(core: Core) -> tuple[dict[str, Any], Cluster, list[str]]:
+    reply = await ask(core, VIEWER, "export")
+    cluster, waiting = cluster_of(parse_cluster_file(reply.result, simulation=True))
+    return reply.result, cluster, [demand.key for demand in waiting]
+
+
+async def test_an_export_is_the_cluster_as_a_cluster_file(core: Core) -> None:
+    add_host(core, 2)
+    capacity = Capacity(
+        cpus=4, memory_mib=4096, cpu_overcommit=2.5, memory_overcommit=1.5, resources={"gpu": 2}
+    )
+    core.apply(
+        core.engine.host_report(core.now(), "h1", Report(seq=2, at=0, capacity=capacity, usage=Usage()))
+    )
+    whole = {
+        **VM, "id": 7, "host": "h1", "memory": "1536MiB", "resources": {"gpu": 1}, "labels": {"a": "b"},
+        "pinned": True, "nics": [{"bridge": "br0"}],
+    }  # fmt: skip
+    for name in ("h1", "h2"):
+        record = core.world.hosts[name]
+        labels = {"rack": "a", "no name!": "x"}
+        hello = msgspec.structs.replace(record.hello, bridges=("br0",), labels=labels)
+        core.world.hosts[name] = msgspec.structs.replace(record, hello=hello, draining=name == "h2")
+    secret = {**VM, "id": "b", "cloud_init": {"user_data": "password: x"}}
+    assert (await ask(core, ADMIN, "submit", "r", vms=[whole, secret])).ok
+    found, cluster, waiting = await exported(core)
+    assert waiting == []
+    assert found["vms"] == [
+        {**whole, "memory": 1.5},
+        {**VM, "id": "b", "host": "h1"},
+    ]
+    assert found["hosts"] == [
+        {
+            "id": "h1", "cpu": 4, "memory": 4, "labels": {"rack": "a"}, "resources": {"gpu": 2},
+            "cpu_overcommit": 2.5, "memory_overcommit": 1.5,
+        },
+        {
+            "id": "h2", "cpu": 4, "memory": 4, "labels": {"rack": "a"}, "state": "draining",
+            "cpu_overcommit": 1.0, "memory_overcommit": 1.0,
+        },
+    ]  # fmt: skip
+    live = core.world.cluster(core.now())
+    for name in ("h1", "h2"):
+        assert cluster.used(name) == live.used(name)
+        assert cluster.hosts[name].cpu_capacity == live.hosts[name].cpu_capacity
+        assert cluster.hosts[name].memory_capacity == live.hosts[name].memory_capacity
+
+
+async def test_an_exported_host_that_is_silent_takes_nothing(core: Core) -> None:
+    core.world.live.clear()
+    found, cluster, _ = await exported(core)
+    assert found["hosts"][0]["state"] == "down"
+    assert not isinstance(decide(cluster, Demand(key="new", cpu=1, memory=1)), Placed)
+
+
+async def test_a_vm_that_waits_for_room_is_exported_without_a_host(core: Core) -> None:
+    add_host(core, 2)
+    small = [{**VM, "id": "a", "memory": 1, "host": "h1"}, {**VM, "id": "c", "memory": 2, "host": "h2"}]
+    assert (await ask(core, ADMIN, "submit", "r1", vms=small)).ok
+    for vm in list(core.world.vms.values()):
+        domain = DomainReport(uuid=vm.uuid, name=vm.key, state="running", ours=True)
+        record = core.world.hosts[vm.host or ""]
+        report = Report(seq=2, at=0, capacity=record.hello.capacity, usage=Usage(), domains=(domain,))
+        core.world.vms[vm.key] = msgspec.structs.replace(vm, operation=None, made=True)
+        core.apply(core.engine.host_report(core.now(), record.name, report))
+    assert (await ask(core, ADMIN, "submit", "r2", vms=[{**VM, "id": "big", "memory": 4}])).ok
+    assert [op.kind for op in core.world.operations.values()] == ["create", "create", "create", "migrate"]
+    found, cluster, waiting = await exported(core)
+    assert waiting == ["big"]
+    assert {vm["id"]: vm.get("host") for vm in found["vms"]} == {"a": "h1", "c": "h2", "big": None}
+    answer = decide(cluster, Demand(key="big", cpu=1, memory=4096))
+    assert isinstance(answer, Placed)
+    assert answer.moves
 
 
 async def test_roles_are_a_ladder_and_users_touch_their_own(core: Core) -> None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from hpgreedy.placement.algorithms.best_fit import BEST_FIT
+from hpgreedy.placement.algorithms.dot_product import DOT_PRODUCT
+from hpgreedy.placement.algorithms.epsilon_greedy import EPSILON_GREEDY
 from hpgreedy.placement.algorithms.first_fit import FIRST_FIT
 from hpgreedy.placement.algorithms.greedy import GREEDY
+from hpgreedy.placement.algorithms.next_fit import NEXT_FIT
+from hpgreedy.placement.algorithms.norm import NORM
+from hpgreedy.placement.algorithms.weight_balanced import WEIGHT_BALANCED
+from hpgreedy.placement.algorithms.worst_fit import WORST_FIT
 from hpgreedy.placement.decision import Algorithm
 from protocol.spec import SpecError
 
@@ -12,8 +18,14 @@ ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
         BEST_FIT,
+        DOT_PRODUCT,
+        EPSILON_GREEDY,
         FIRST_FIT,
         GREEDY,
+        NEXT_FIT,
+        NORM,
+        WEIGHT_BALANCED,
+        WORST_FIT,
     )
 }
 DEFAULT = GREEDY.name

@@ -1,0 +1,149 @@
+"""simulate: what the placer would do with a cluster file; no coordinator is asked."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from hpgreedy.client.clusterfile import explained, read_cluster_file
+from hpgreedy.client.errors import InputError, OperationsFailedError
+from hpgreedy.client.grid import Grid
+from hpgreedy.client.session import Session
+from hpgreedy.model import cluster_of
+from hpgreedy.placement import Batch, Placed, known, place_all
+from hpgreedy.placement.words import count
+from protocol.spec import ClusterFile, SpecError
+
+Id = str | int
+
+
+class SimulatedPlacement(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM and the host it was given; a move further on may take it to another."""
+
+    vm: Id
+    host: Id
+
+
+class SimulatedMove(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from", "target": "to"}):
+    """A live migration that makes room for the VM that comes next."""
+
+    vm: Id
+    source: Id
+    target: Id
+
+
+class SimulatedRejection(msgspec.Struct, frozen=True, kw_only=True):
+    """The rule that keeps the VM off a host, in a word and in words; `need` and `have` where it counts
+    (vCPUs, MiB or units of the resource).
+    """
+
+    reason: str
+    detail: str
+    need: float | None = None
+    have: float | None = None
+
+
+class SimulatedRefusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A VM that no host takes: why in a sentence, and the reason of each host by its id."""
+
+    vm: Id
+    why: str
+    reasons: dict[str, SimulatedRejection]
+
+
+class SimulatedPlacements(msgspec.Struct, frozen=True, kw_only=True):
+    """What the algorithm did, each list in the order in which it happened; ids as they stand in the file.
+
+    `seconds` is the time it took to decide, without reading the file.
+    """
+
+    placements: tuple[SimulatedPlacement, ...]
+    moves: tuple[SimulatedMove, ...]
+    unplaced: tuple[SimulatedRefusal, ...]
+    algorithm: str
+    seconds: float
+
+
+def place(session: Session, file: str, algorithm: str, seed: int) -> None:
+    """Place the VMs of `file` that have no host, in file order.
+
+    Raises OperationsFailedError, after printing, when some are not placed.
+    """
+    try:
+        known(algorithm)
+    except SpecError as error:
+        raise InputError(error.message, "--algorithm") from error
+    found = read_cluster_file(file, simulation=True)
+    with explained(file):
+        cluster, waiting = cluster_of(found)
+    begun = time.perf_counter()
+    batch = place_all(cluster, waiting, algorithm, seed=seed)
+    seconds = time.perf_counter() - begun
+    ids = _Ids(found)
+    answer = _answer(ids, tuple(demand.key for demand in waiting), batch, algorithm, round(seconds, 6))
+    session.show(answer, *_grids(batch, tuple(demand.key for demand in waiting), answer))
+    session.screen.line(_summary(batch, answer))
+    if answer.unplaced:
+        first = answer.unplaced[0]
+        raise OperationsFailedError(
+            f"{len(answer.unplaced)} of {len(waiting)} VMs not placed; {first.vm}: {first.why}"
+        )
+
+
+class _Ids:
+    """From keys back to ids as they stand in the file."""
+
+    def __init__(self, file: ClusterFile) -> None:
+        self.host = {host.key: host.id for host in file.hosts}
+        self.vm = {vm.key: vm.id for vm in file.vms}
+
+
+def _answer(
+    ids: _Ids, keys: tuple[str, ...], batch: Batch, algorithm: str, seconds: float
+) -> SimulatedPlacements:
+    placements, moves, unplaced = [], [], []
+    for key, answer in zip(keys, batch.answers, strict=True):
+        if isinstance(answer, Placed):
+            moves += [
+                SimulatedMove(vm=ids.vm[move.vm], source=ids.host[move.source], target=ids.host[move.target])
+                for move in answer.moves
+            ]
+            placements.append(SimulatedPlacement(vm=ids.vm[key], host=ids.host[answer.host]))
+        else:
+            reasons = {
+                each.host: SimulatedRejection(
+                    reason=each.reason.value, detail=each.detail, need=each.need, have=each.have
+                )
+                for each in answer.rejections
+            }
+            unplaced.append(SimulatedRefusal(vm=ids.vm[key], why=answer.why, reasons=reasons))
+    return SimulatedPlacements(
+        placements=tuple(placements),
+        moves=tuple(moves),
+        unplaced=tuple(unplaced),
+        algorithm=algorithm,
+        seconds=seconds,
+    )
+
+
+def _grids(batch: Batch, keys: tuple[str, ...], answer: SimulatedPlacements) -> tuple[Grid, ...]:
+    rows = tuple(
+        (key, each.host if isinstance(each, Placed) else "-", each.why)
+        for key, each in zip(keys, batch.answers, strict=True)
+    )
+    grids = [Grid(("VM", "HOST", "WHY"), rows, "There are no VMs to place: all have a host.")]
+    if answer.moves:
+        moves = tuple((str(move.vm), str(move.source), str(move.target)) for move in answer.moves)
+        grids.append(Grid(("MOVED", "FROM", "TO"), moves))
+    return tuple(grids)
+
+
+def _summary(batch: Batch, answer: SimulatedPlacements) -> str:
+    hosts = batch.cluster.hosts
+    busy = sum(1 for key in hosts if batch.cluster.claims_on(key))
+    return (
+        f"{answer.algorithm} placed {len(answer.placements)} of {len(batch.answers)} VMs "
+        f"with {count(len(answer.moves), 'move')} in {answer.seconds:.3f} s; "
+        f"{busy} of {len(hosts)} hosts hold VMs"
+    )
