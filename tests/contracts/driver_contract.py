@@ -181,10 +181,10 @@ class DriverContract:
     def test_destroy_unless_running_leaves_what_runs_alone(self, bench: Bench) -> None:
         plan = bench.running()
         runtime = bench.here.driver.runtime
-        assert code_of(lambda: runtime.destroy(plan.uuid, unless_running=True)) == "refused"
+        assert code_of(lambda: runtime.destroy(plan.uuid, True)) == "refused"
         assert runtime.inspect(plan.uuid).state == "running"
         runtime.destroy(plan.uuid)
-        runtime.destroy(plan.uuid, unless_running=True)
+        runtime.destroy(plan.uuid, True)
 
     def test_destroy_stops_at_once_and_again_is_fine(self, bench: Bench) -> None:
         plan = bench.running()
