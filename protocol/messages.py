@@ -117,7 +117,8 @@ class DomainReport(Message, frozen=True, kw_only=True):
 
     `spec` (without what may be long: cloud_init and labels), `operation`, `owner` and `cluster` come from
     that metadata. `cpu_seconds` is the time its vCPUs have used since its start, `memory_mib` what it has
-    now, `memory_used_mib` what the guest says it uses (0 where the guest has no balloon driver), `memory_maximum_mib` its ceiling.
+    now, `memory_used_mib` what the guest says it uses (0 where it has no balloon driver),
+    `memory_maximum_mib` its ceiling.
     """
 
     uuid: Uuid

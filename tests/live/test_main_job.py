@@ -184,7 +184,8 @@ def test_a_disk_outside_the_pool_keeps_an_adopted_vm_where_it_is(live: Live) -> 
     host = live.lab.host("h1")
     xml = (
         "<domain type='qemu'><name>local-disk</name><memory unit='MiB'>64</memory><vcpu>1</vcpu>"
-        "<os><type arch='x86_64' machine='q35'>hvm</type></os><devices><disk type='file' device='disk'>"
+        "<os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features>"
+        "<devices><disk type='file' device='disk'>"
         "<driver name='qemu' type='raw'/><source file='/var/lib/libvirt/images/local.raw'/>"
         "<target dev='vda' bus='virtio'/></disk></devices></domain>"
     )
