@@ -56,6 +56,16 @@ class ProgramSet:
             cwd=self.project_dir,
         )
 
+    def open(self, command: Sequence[str]) -> "subprocess.Popen[str]":
+        """Start a program whose output, errors included, the caller reads as it comes."""
+        return subprocess.Popen(
+            [*WITH_PARENT, *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.project_dir,
+        )
+
     def send(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal to a program; after SIGKILL it is gone when this returns."""
         process = self.processes.get(name)

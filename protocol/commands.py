@@ -202,10 +202,6 @@ class DeletedDisks(Args, frozen=True, kw_only=True):
     files: tuple[LongText, ...] = ()
 
 
-AnyArgs = (
-    Provision | Start | Shutdown | Destroy | Remove | PrepareIncoming | Migrate | AbortMigration | Inspect
-    | ConsoleLog | Adopt | FetchImage | DeleteImage
-)  # fmt: skip
 ACTIONS: dict[str, type[Args]] = {
     kind.action: kind
     for kind in (

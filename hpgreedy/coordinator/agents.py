@@ -13,6 +13,7 @@ from hpgreedy.coordinator.access import Caller
 from hpgreedy.coordinator.core import Core
 from hpgreedy.operations.context import Refusal, Tell
 from hpgreedy.operations.records import HostRecord, Waiting
+from hpgreedy.operations.world import HostLive
 from protocol.codec import encode, new_id
 from protocol.commands import Args
 from protocol.messages import (
@@ -168,14 +169,9 @@ class AgentDoor:
         return None
 
     def _alive(self, record: HostRecord) -> bool:
-        live = self._core.world.live.get(record.name)
-        timeout = self._core.world.settings.host_timeout
-        return (
-            live is not None
-            and not live.left
-            and live.heard is not None
-            and self._core.now().mono - live.heard <= timeout
-        )
+        world = self._core.world
+        left = world.live.get(record.name, HostLive()).left
+        return not left and world.heard_lately(record.name, self._core.now())
 
     async def _known(self, peer: bytes, name: str, message_id: str, body: Message) -> None:
         core, engine = self._core, self._core.engine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from typing import Any
 
@@ -10,7 +9,7 @@ import structlog
 
 from hpgreedy.coordinator.access import Caller
 from hpgreedy.coordinator.core import Core
-from hpgreedy.coordinator.handlers import Started
+from hpgreedy.coordinator.handlers import Started, durable
 from hpgreedy.coordinator.table import TABLE, Verb
 from hpgreedy.coordinator.views import op_view
 from hpgreedy.operations.context import Context, Refusal
@@ -83,7 +82,6 @@ async def _run(core: Core, caller: Caller, request_id: str, verb: Verb, ask: Any
 async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
     """Begin operations; returns once they and the request's id are on disk."""
     accepted: list[RequestRecord] = []
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def act(ctx: Context) -> None:
         ops: tuple[OperationRecord, ...] = started.act(ctx)
@@ -91,12 +89,7 @@ async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
         ctx.put_request(key, record)
         accepted.append(record)
 
-    async def then() -> None:
-        if not done.done():
-            done.set_result(None)
-
-    core.change(act, then)
-    await done
+    await durable(core, act)
     return _started(core, accepted[0])
 
 

@@ -26,7 +26,7 @@ from hpgreedy.store import open_store
 from protocol.codec import MSGPACK, CodecError, Incoming, decode, encode, new_id
 from protocol.messages import Join, Joined, Message, Refused, Reply, Request
 from protocol.transport.access import local_access_path
-from protocol.transport.keys import load_or_create_keys
+from protocol.transport.keys import KeyPair, load_or_create_keys
 from protocol.transport.router import Received, Router
 
 _LOG = structlog.get_logger("coordinator")
@@ -64,16 +64,15 @@ class Coordinator:
         keys = load_or_create_keys(self._folder / "server.key")
         store = await asyncio.to_thread(open_store, self._folder / "state.db", time.time)
         try:
-            await self._serve(store, keys_public=keys.public)
+            await self._serve(store, keys)
         finally:
             store.close()
 
-    async def _serve(self, store: Store, keys_public: str) -> None:
+    async def _serve(self, store: Store, keys: KeyPair) -> None:
         epoch = await asyncio.to_thread(store.claim_epoch)
         world = World.load(store.load(), self._settings.cluster, Meta(cluster=uuid.uuid4().hex))
         committer = Committer(store, epoch)
-        core = Core(world, committer, ImageFiles(self._folder / "images"), keys_public)
-        keys = load_or_create_keys(self._folder / "server.key")
+        core = Core(world, committer, ImageFiles(self._folder / "images"), keys.public)
         router = Router(self._settings.listen, self._settings.port, keys, core.keyring.admit)
         await router.start()
         agents = AgentDoor(core, router)

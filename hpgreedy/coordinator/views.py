@@ -13,7 +13,6 @@ from protocol.messages import MigrationProgress
 from protocol.spec import encode_spec
 from protocol.verbs import ForeignDomain, HostView, ImageView, OpStep, OpView, VmView
 
-SETTLING = 5.0
 _BY_OPERATION = {
     ("create", "making_room"): "pending",
     ("create", "provisioning"): "provisioning",
@@ -38,9 +37,8 @@ def vm_state(world: World, vm: VmRecord, now: Now) -> str:
         return "unknown"
     domain = world.domain(vm)
     if domain is None:
-        fresh = now.mono - world.settled.get(vm.key, float("-inf")) < SETTLING
         reported = world.live.get(vm.host, HostLive()).report is not None
-        return vm.desired if fresh else ("missing" if reported else "unknown")
+        return vm.desired if world.settling(vm, now) else ("missing" if reported else "unknown")
     return _BY_DOMAIN.get(domain.state, domain.state)
 
 

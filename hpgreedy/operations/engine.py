@@ -163,7 +163,7 @@ class Engine:
             self._forget_requests(ctx)
             just_told = {tell.waiting.id for tell in ctx.tells}
             for name in self.world.hosts:
-                if self._reachable(name, now):
+                if self.world.heard_lately(name, now):
                     again = self._unconfirmed(name, now)
                     ctx.tells.extend(tell for tell in again if tell.waiting.id not in just_told)
 
@@ -227,11 +227,6 @@ class Engine:
             if tell.waiting.id not in self._accepted
             and now.mono - self._sent.get(tell.waiting.id, float("-inf")) >= patience
         ]
-
-    def _reachable(self, name: str, now: Now) -> bool:
-        live = self.world.live.get(name)
-        timeout = self.world.settings.host_timeout
-        return live is not None and live.heard is not None and now.mono - live.heard <= timeout
 
     def _forget(self, command: str) -> None:
         self._sent.pop(command, None)

@@ -9,9 +9,6 @@ from hpgreedy.operations.records import VmRecord
 from hpgreedy.operations.world import HostLive
 from protocol.messages import DomainReport, Report
 
-SETTLING = 5.0
-"""Seconds after an operation in which a report may still be older than the operation's end."""
-
 
 def compare(ctx: Context, host: str, report: Report, only: str | None = None) -> None:
     """Follow reality for VMs that no operation has hold of, and say what differs from what is wanted.
@@ -23,7 +20,7 @@ def compare(ctx: Context, host: str, report: Report, only: str | None = None) ->
     for vm in list(ctx.world.vms.values()):
         if vm.operation is not None or not vm.made or (only is not None and vm.uuid != only):
             continue
-        if ctx.now.mono - ctx.world.settled.get(vm.key, float("-inf")) < SETTLING:
+        if ctx.world.settling(vm, ctx.now):
             continue
         domain = by_uuid.get(vm.uuid)
         if vm.host == host:
@@ -56,8 +53,7 @@ def _check_elsewhere(ctx: Context, vm: VmRecord, host: str) -> None:
     """A running domain of ours on another host: somebody moved it by hand, or it runs twice."""
     assert vm.host is not None
     at_home = ctx.world.live.get(vm.host, HostLive())
-    timeout = ctx.world.settings.host_timeout
-    if at_home.heard is None or at_home.report is None or ctx.now.mono - at_home.heard > timeout:
+    if at_home.report is None or not ctx.world.heard_lately(vm.host, ctx.now):
         problem = f"{vm.key} runs on {host}, and its own host {vm.host} is silent: it may run twice"
     elif ctx.world.runs(vm):
         problem = f"{vm.key} runs on both {vm.host} and {host}: stop one of them with virsh at once"

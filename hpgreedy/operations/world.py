@@ -48,6 +48,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migration_ttl: float = 3600.0
 
 
+SETTLING = 5.0
+"""Seconds after an operation in which a report may still be older than the operation's end."""
+
+
 class HostLive(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a host right now; gone with the process."""
 
@@ -104,6 +108,15 @@ class World:
         """Those that have not ended, oldest first."""
         return (self.operations[number] for number in list(self.open))
 
+    def heard_lately(self, host: str, now: Now) -> bool:
+        """Whether the host has said anything within the time after which it counts as unreachable."""
+        heard = self.live.get(host, HostLive()).heard
+        return heard is not None and now.mono - heard <= self.settings.host_timeout
+
+    def settling(self, vm: VmRecord, now: Now) -> bool:
+        """Whether the VM's last operation ended so recently that reports may be older."""
+        return now.mono - self.settled.get(vm.key, float("-inf")) < SETTLING
+
     def host_state(self, name: str, now: Now) -> tuple[HostState, str]:
         """The host's state and, when it is not up, why."""
         record, live = self.hosts[name], self.live.get(name, HostLive())
@@ -111,8 +124,8 @@ class World:
             return HostState.UNREACHABLE, "it has not been heard of since the coordinator started"
         if live.left:
             return HostState.UNREACHABLE, "its agent was stopped"
-        silent = now.mono - live.heard
-        if silent > self.settings.host_timeout:
+        if not self.heard_lately(name, now):
+            silent = now.mono - live.heard
             return HostState.UNREACHABLE, f"nothing was heard of it for {silent:.0f} s"
         if live.report is not None and not live.report.hypervisor_up:
             return HostState.DOWN, live.report.problem or "its libvirt does not answer"

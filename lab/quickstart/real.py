@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from lab import guest
 from lab.api import Lab
 from lab.names import guest_ip
 from lab.programs import Cluster, CommandLines
-from lab.programset import PROJECT, WITH_PARENT
+from lab.programset import PROJECT
 from lab.quickstart.stage import IMAGE, StageError, own_name
 
 
@@ -74,10 +73,7 @@ class RealStage:
 
     def open_client(self, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         """Start the client."""
-        command = [*WITH_PARENT, *self._here.lines.client(arguments)]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT
-        )
+        return self._here.open(self._here.lines.client(arguments))
 
     def count(self, vm: dict[str, Any]) -> dict[str, Any] | None:
         """Ask the guest over HTTP, from outside all hosts."""
@@ -122,14 +118,3 @@ def fetch_count(address: str, timeout: float = 0.5) -> dict[str, Any] | None:
     finally:
         connection.close()
     return found if isinstance(found, dict) else None
-
-
-def wait_for_count(address: str, seconds: float) -> dict[str, Any] | None:
-    """Fetch until the guest answers or the time is up."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = fetch_count(address)
-        if found is not None:
-            return found
-        time.sleep(0.1)
-    return None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.programset import PROJECT, WITH_PARENT, ProgramSet
+from lab.programset import PROJECT, ProgramSet
 from lab.quickstart.stage import IMAGE, StageError, own_name
 
 _COUNT = re.compile(r"hpg-guest: count=(\d+)")
@@ -94,13 +94,7 @@ class SimulatedStage:
 
     def open_client(self, arguments: Sequence[str]) -> "subprocess.Popen[str]":
         """Start the client."""
-        return subprocess.Popen(
-            [*WITH_PARENT, *self._command(arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=PROJECT,
-        )
+        return self._programs.open(self._command(arguments))
 
     def count(self, vm: dict[str, Any]) -> dict[str, Any] | None:
         """Read from the console: a simulated guest has no network."""
