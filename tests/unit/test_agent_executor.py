@@ -7,10 +7,18 @@ import pytest
 
 from agent.actions import Actions, Limits
 from agent.clock import CoordinatorClock
-from agent.executor import Executor
+from agent.executor import PARALLEL, Executor
 from agent.journal import Journal
-from protocol.commands import CommandError, Inspected, Migrated
-from protocol.messages import Command, CommandAccepted, CommandProgress, CommandResult, MigrationProgress
+from protocol.commands import CommandError, Inspected, Migrated, PrepareIncoming, Stamp, VmPlan
+from protocol.messages import (
+    Command,
+    CommandAccepted,
+    CommandProgress,
+    CommandResult,
+    MigrationProgress,
+    PoolFacts,
+)
+from protocol.spec import Memory, VmSpec, encode_spec
 
 VM = str(uuid.UUID(int=1))
 OTHER = str(uuid.UUID(int=2))
@@ -24,6 +32,7 @@ class FakeDriver:
         self.calls: list[tuple] = []
         self.gates: dict[str, threading.Event] = {}
         self.fail: Exception | None = None
+        self.files = ("/pool/x",)
 
     def _did(self, *call) -> None:
         self.calls.append(call)
@@ -44,7 +53,13 @@ class FakeDriver:
 
     def remove(self, vm, disks):
         self._did("remove", vm, disks)
-        return ("/pool/x",)
+        return self.files
+
+    def pools(self):
+        return (PoolFacts(name="p", path="/p", storage_id="mine"),)
+
+    def prepare(self, plan, copy):
+        self._did("prepare", plan.uuid, copy)
 
     def inspect(self, vm):
         self._did("inspect", vm)
@@ -261,6 +276,45 @@ async def test_many_migrations_do_not_hold_up_the_rest(rig: Rig):
     assert (await rig.do(command())).ok
     gate.set()
     await rig.until(lambda: len(rig.results()) == 41)
+
+
+async def test_looks_and_stops_do_not_wait_behind_slow_changes(rig: Rig):
+    gate = rig.driver.gates["start"] = threading.Event()
+    for n in range(PARALLEL + 4):
+        await rig.executor.take(command(f"s{n}", uuid=str(uuid.UUID(int=200 + n))))
+    await rig.until(lambda: len(rig.driver.calls) == PARALLEL)
+    assert (await rig.do(command("look", "inspect", uuid=OTHER))).ok
+    assert (await rig.do(command("stop", "destroy", uuid=OTHER))).ok
+    gate.set()
+    await rig.until(lambda: len(rig.results()) == PARALLEL + 6)
+
+
+async def test_a_result_too_long_to_send_becomes_a_failure(rig: Rig):
+    rig.driver.files = ("x" * 8000,) * 300
+    result = await rig.do(command(action="remove", uuid=VM, disks=True))
+    assert (result.ok, result.code) == (False, "failed")
+    assert "too long to be sent" in result.error
+
+
+@pytest.mark.parametrize(
+    ("storage", "copy", "ok"), [("mine", True, False), ("other", True, True), ("mine", False, True)]
+)
+async def test_disks_are_never_copied_onto_the_storage_they_are_on(
+    rig: Rig, storage: str, copy: bool, ok: bool
+):
+    plan = VmPlan(
+        spec=VmSpec(id="a", cpu=1, memory=Memory(64)),
+        uuid=VM,
+        macs=(),
+        max_cpu=1,
+        max_memory_mib=64,
+        stamp=Stamp(operation="1", owner="ann", cluster="c"),
+    )
+    args = encode_spec(PrepareIncoming(plan=plan, copy=copy, source_storage=(storage,)))
+    result = await rig.do(command(action="prepare_incoming", **args))
+    assert result.ok is ok
+    assert bool(rig.driver.calls) is ok, "a refusal touches nothing"
+    assert ok or result.code == "refused"
 
 
 async def test_a_call_that_hangs_times_out_and_keeps_its_vm(tmp_path: Path):
