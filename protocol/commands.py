@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from protocol.messages import DomainState, LongText, ShortText, Uuid
+from protocol.messages import DomainState, LongText, NumaFacts, ShortText, Uuid
 from protocol.spec import ImageManifest, VmSpec
 
 
@@ -32,7 +32,9 @@ class VmPlan(Args, frozen=True, kw_only=True):
     """Everything a host needs to know to make a VM. `macs` has one address per card of the VM.
 
     `kernel_image` is the image whose kernel is booted directly, None = boot from the disk.
-    `max_cpu` and `max_memory_mib` are final values, defaults already applied.
+    `max_cpu` and `max_memory_mib` are final values, defaults already applied. `cpu_model` is the guest's CPU
+    model, None = the hypervisor's default. `numa_nodes` are the host's nodes it is pinned to, as many as
+    `spec.numa` says; empty = it floats.
     """
 
     spec: VmSpec
@@ -43,6 +45,8 @@ class VmPlan(Args, frozen=True, kw_only=True):
     stamp: Stamp
     image: ImageManifest | None = None
     kernel_image: ImageManifest | None = None
+    cpu_model: ShortText | None = None
+    numa_nodes: tuple[int, ...] = ()
 
 
 class Provision(Args, frozen=True, kw_only=True):
@@ -105,7 +109,8 @@ class PrepareIncoming(Args, frozen=True, kw_only=True):
 class Migrate(Args, frozen=True, kw_only=True):
     """Live-migrate to the host at `target_uri` (peer-to-peer, persistent there, undefined here).
 
-    `copy` copies the disks too. `bandwidth_mib` 0 = unlimited. `max_downtime_ms` is set once it runs.
+    `copy` copies the disks too. `bandwidth_mib` 0 = unlimited. `max_downtime_ms` is set once it runs. `numa`
+    are the target's nodes that a pinned domain is pinned to from then on; empty for one that floats.
     """
 
     action: ClassVar[str] = "migrate"
@@ -115,6 +120,7 @@ class Migrate(Args, frozen=True, kw_only=True):
     copy: bool
     max_downtime_ms: int = 300
     bandwidth_mib: int = 0
+    numa: tuple[NumaFacts, ...] = ()
 
 
 class AbortMigration(Args, frozen=True, kw_only=True):

@@ -91,8 +91,23 @@ class Accelerator(Message, frozen=True, kw_only=True):
     reason: LongText
 
 
+class NumaFacts(Message, frozen=True, kw_only=True):
+    """A NUMA node: its number, the list of its CPUs as Linux writes it ("0-3,8-11"), how many they are, and
+    its memory in MiB.
+    """
+
+    node: Annotated[int, msgspec.Meta(ge=0, le=1023)]
+    cpuset: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*\Z", max_length=4096)]
+    cpus: int
+    memory_mib: int
+
+
 class Hello(Message, frozen=True, kw_only=True):
-    """An agent after each connect. `boot_id` changes with each start of the agent."""
+    """An agent after each connect. `boot_id` changes with each start of the agent.
+
+    `cpu_models` are the CPU models that guests can be given here, from the poorest to the richest; where the
+    operator capped them, `offer_cpu` is the cap. `numa` has the nodes in the order of their numbers.
+    """
 
     host_id: Uuid
     name: ShortText
@@ -107,6 +122,9 @@ class Hello(Message, frozen=True, kw_only=True):
     networks: tuple[ShortText, ...] = ()
     bridges: tuple[ShortText, ...] = ()
     labels: dict[str, str] = {}
+    cpu_models: tuple[ShortText, ...] = ()
+    offer_cpu: ShortText = ""
+    numa: tuple[NumaFacts, ...] = ()
     versions: dict[str, str] = {}
     highest_epoch: Epoch = 0
     agent_version: ShortText = ""

@@ -3,10 +3,11 @@
 Specs are strict: a field that this version does not know is an error that names it.
 """
 
+from protocol.spec.affinity import Affinity
 from protocol.spec.cluster import ClusterFile, parse_cluster_file
 from protocol.spec.errors import SpecError
 from protocol.spec.fields import Name, ObjectId, key_of
-from protocol.spec.host import HostSpec
+from protocol.spec.host import HostSpec, NumaNode
 from protocol.spec.image import ImageFile, ImageManifest
 from protocol.spec.memory import Memory
 from protocol.spec.parse import decode_json, decode_spec, encode_spec
@@ -14,6 +15,7 @@ from protocol.spec.simulated import SimulatedVm
 from protocol.spec.vm import CloudInit, Disk, KernelBoot, Nic, VmSpec
 
 __all__ = [
+    "Affinity",
     "CloudInit",
     "ClusterFile",
     "Disk",
@@ -24,6 +26,7 @@ __all__ = [
     "Memory",
     "Name",
     "Nic",
+    "NumaNode",
     "ObjectId",
     "SimulatedVm",
     "SpecError",

@@ -18,6 +18,7 @@ Cpus = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Overcommit = Annotated[float, msgspec.Meta(ge=0.1, le=1000)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
+ShortName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 LabelValue = Annotated[str, msgspec.Meta(max_length=253)]
 Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}\Z")]
 

@@ -69,3 +69,10 @@ class Memory(int):
 
     def __str__(self) -> str:
         return f"{self.gib:g}GiB" if int(self) >= 1024 else f"{int(self)}MiB"
+
+
+class NoMemory(Memory):
+    """An amount that may be 0."""
+
+    __slots__ = ()
+    LEAST = 0

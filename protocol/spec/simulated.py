@@ -6,19 +6,12 @@ from typing import Annotated
 
 import msgspec
 
-from protocol.spec.memory import Memory
+from protocol.spec.memory import NoMemory
 from protocol.spec.vm import VmSpec
-
-
-class MemoryOrNone(Memory):
-    """An amount of memory that may be 0."""
-
-    __slots__ = ()
-    LEAST = 0
 
 
 class SimulatedVm(VmSpec, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A VM of a simulation: as `VmSpec`, but `cpu` and `memory` may be 0. Such a VM cannot run."""
 
     cpu: Annotated[int, msgspec.Meta(ge=0, le=4096)]
-    memory: MemoryOrNone
+    memory: NoMemory

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import msgspec
 
+from protocol.spec.affinity import Affinity, contradiction
 from protocol.spec.fields import Count, Cpus, LabelValue, Mac, Name, ObjectId, Text, key_of
 from protocol.spec.memory import Memory
 
+NodeNumber = Annotated[int, msgspec.Meta(ge=0, le=1023)]
 PublicKeyLine = Annotated[str, msgspec.Meta(max_length=16384, pattern=r"^[^\n\r]+\Z")]
 
 
@@ -70,6 +72,14 @@ class VmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     max_cpu, max_memory: what it can grow to while it runs; at least `cpu` and `memory`.
     labels: free text of the user's own, shown and never interpreted.
     pinned: never moved to make room for another VM.
+    group: the group it belongs to, by which rules of VMs name it; membership alone means nothing.
+    affinity: where it may or should stand, relative to groups of VMs and to hosts.
+    cpu_model: the CPU model its guest sees (as libvirt names them); only hosts that offer it take the VM.
+    Without one it is what every host of the hypervisor's kind can do.
+    pool: the libvirt storage pool its disks must lie in; only hosts with it take the VM.
+    numa: it spans that many NUMA nodes of its host evenly, fits inside them and is pinned to them; without
+    it the VM floats over all of its host.
+    numa_nodes: the numbers of the nodes it sits on, with `host`.
     max_downtime: milliseconds a live migration may pause it (default 300).
     """
 
@@ -88,6 +98,12 @@ class VmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     max_memory: Memory | None = None
     labels: Annotated[dict[Name, Text], msgspec.Meta(max_length=64)] = {}
     pinned: bool = False
+    group: Name | None = None
+    affinity: Annotated[tuple[Affinity, ...], msgspec.Meta(max_length=32)] = ()
+    cpu_model: Name | None = None
+    pool: Name | None = None
+    numa: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    numa_nodes: Annotated[tuple[NodeNumber, ...], msgspec.Meta(max_length=64)] | None = None
     max_downtime: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 300
 
     def __post_init__(self) -> None:
@@ -100,6 +116,26 @@ class VmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         for nic in self.nics or ():
             if nic.bridge is not None and nic.network is not None:
                 raise ValueError(f"nics has both bridge {nic.bridge!r} and network {nic.network!r}; give one")
+        self._check_places()
+
+    def _check_places(self) -> None:
+        host = None if self.host is None else key_of(self.host)
+        problem = contradiction(self.affinity, host, self.host_labels)
+        if problem is not None:
+            raise ValueError(problem)
+        if self.numa is not None and self.cpu and self.numa > self.cpu:
+            raise ValueError(f"numa is {self.numa}; it must be at most cpu, which is {self.cpu}")
+        if self.numa_nodes is None:
+            return
+        if len(set(self.numa_nodes)) != len(self.numa_nodes):
+            raise ValueError(f"numa_nodes is {list(self.numa_nodes)}; each node may stand once")
+        if self.numa is None or len(self.numa_nodes) != self.numa:
+            raise ValueError(
+                f"numa_nodes has {len(self.numa_nodes)} nodes; it must have as many as numa says, "
+                f"which is {self.numa if self.numa is not None else 'not given'}"
+            )
+        if self.host is None:
+            raise ValueError("numa_nodes is given without host; the nodes of which host are meant?")
 
     @property
     def key(self) -> str:
