@@ -47,19 +47,13 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What a VM, or an open operation for it, holds on a host.
 
     A migrating VM has two claims, neither movable. At most one claim stands for a VM on a host.
+    numa_nodes: the NUMA nodes it is pinned to there, where its demand asks for some.
     """
 
     demand: Demand
     host: str
     movable: bool = True
-
-
-class Scale(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest capacity any host has: vCPUs, MiB and units by resource; never 0."""
-
-    cpu: float = 1.0
-    memory: float = 1.0
-    resources: dict[str, int] = {}
+    numa_nodes: tuple[int, ...] = ()
 
 
 class Cluster(msgspec.Struct, frozen=True, dict=True):
@@ -81,19 +75,6 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         for claim in self.claims:
             found.setdefault(claim.host, []).append(claim)
         return {host: tuple(claims) for host, claims in found.items()}
-
-    @cached_property
-    def scale(self) -> Scale:
-        """The largest host in each quantity, against which unlike quantities are compared."""
-        resources: dict[str, int] = {}
-        for host in self.hosts.values():
-            for name, offered in host.resources.items():
-                resources[name] = max(offered, resources.get(name, 1))
-        return Scale(
-            cpu=max((host.cpu_capacity for host in self.hosts.values()), default=0) or 1.0,
-            memory=max((host.memory_capacity for host in self.hosts.values()), default=0) or 1.0,
-            resources=resources,
-        )
 
     def used(self, host: str) -> Used:
         """What is held on the host."""
@@ -127,7 +108,6 @@ class Cluster(msgspec.Struct, frozen=True, dict=True):
         """The same hosts with other claims; what follows from them is handed on and not summed anew."""
         new = Cluster(self.hosts, claims)
         new.__dict__["_used"] = used
-        new.__dict__["scale"] = self.scale
         return new
 
 

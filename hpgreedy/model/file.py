@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from hpgreedy.model.cluster import Claim, Cluster
 from hpgreedy.model.demand import Demand
-from hpgreedy.model.host import Host, HostState
+from hpgreedy.model.host import Host, HostState, Node
 from protocol.spec import ClusterFile, HostSpec, Memory, SpecError
 
 
 def cluster_of(file: ClusterFile) -> tuple[Cluster, tuple[Demand, ...]]:
     """The hosts with the VMs that are placed on them, and the VMs still to be placed, in file order.
 
-    A cluster file says nothing of networks, so every host is taken to have those that its VMs name.
-    Raises SpecError for a VM on an unknown host and for a host that holds more than it has.
+    Raises SpecError for a VM on an unknown host or NUMA node, and for a host that holds more than it has.
     """
     demands = [Demand.of_spec(spec) for spec in file.vms]
-    bridges = frozenset[str]().union(*(demand.bridges for demand in demands))
-    networks = frozenset[str]().union(*(demand.networks for demand in demands))
-    hosts = {spec.key: _host_of(spec, bridges, networks) for spec in file.hosts}
+    hosts = {spec.key: _host_of(spec) for spec in file.hosts}
     claims = []
     for n, demand in enumerate(demands):
         if demand.wanted_host is None:
             continue
         if demand.wanted_host not in hosts:
             raise _unknown_host(n, demand.wanted_host, hosts)
-        claims.append(Claim(demand=demand, host=demand.wanted_host))
+        nodes = file.vms[n].numa_nodes or ()
+        _refuse_unknown_node(n, nodes, hosts[demand.wanted_host])
+        claims.append(Claim(demand=demand, host=demand.wanted_host, numa_nodes=nodes))
     cluster = Cluster(hosts, tuple(claims))
     for n, host in enumerate(hosts.values()):
         _refuse_overfull(n, host, cluster)
     return cluster, tuple(demand for demand in demands if demand.wanted_host is None)
 
 
-def _host_of(spec: HostSpec, bridges: frozenset[str], networks: frozenset[str]) -> Host:
+def _host_of(spec: HostSpec) -> Host:
     return Host(
         key=spec.key,
         cpu=spec.cpu,
@@ -41,9 +40,28 @@ def _host_of(spec: HostSpec, bridges: frozenset[str], networks: frozenset[str]) 
         labels=spec.labels,
         resources=spec.resources,
         state=HostState(spec.state),
-        bridges=bridges,
-        networks=networks,
+        reserve_cpu=spec.reserve_cpu,
+        reserve_memory=int(spec.reserve_memory),
+        numa=tuple(Node(cpu=node.cpu, memory=int(node.memory)) for node in spec.numa),
+        networks=_names(spec.networks),
+        bridges=_names(spec.bridges),
+        pools=_names(spec.pools),
+        cpu_models=_names(spec.cpu_models),
     )
+
+
+def _names(given: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if given is None else frozenset(given)
+
+
+def _refuse_unknown_node(n: int, nodes: tuple[int, ...], host: Host) -> None:
+    for node in nodes:
+        if node >= len(host.numa):
+            raise SpecError(
+                f"vms[{n}].numa_nodes has {node}; host {host.key!r} has "
+                + (f"the nodes 0 to {len(host.numa) - 1}" if host.numa else "no field numa"),
+                f"vms[{n}].numa_nodes",
+            )
 
 
 def _unknown_host(n: int, wanted: str, hosts: dict[str, Host]) -> SpecError:
@@ -59,13 +77,30 @@ def _refuse_overfull(n: int, host: Host, cluster: Cluster) -> None:
     used = cluster.used(host.key)
     problems = []
     if used.cpu > host.cpu_capacity:
-        problems.append(f"{used.cpu} cpus and may give out {host.cpu_capacity:g}")
+        problems.append(f"{used.cpu} cpus and may give out {host.cpu_capacity}")
     if used.memory > host.memory_capacity:
-        problems.append(f"{Memory(used.memory)} and may give out {Memory(int(host.memory_capacity))}")
+        problems.append(f"{Memory(used.memory)} and may give out {Memory(host.memory_capacity)}")
     for name, count in used.resources.items():
         if count > host.resources.get(name, 0):
             problems.append(f"{count} {name} and has {host.resources.get(name, 0)}")
+    problems += _overfull_nodes(host, cluster)
     if problems:
         raise SpecError(
             f"hosts[{n}] (id {host.key!r}) is overfull: its VMs hold {', '.join(problems)}", f"hosts[{n}]"
         )
+
+
+def _overfull_nodes(host: Host, cluster: Cluster) -> list[str]:
+    held = [[0, 0] for _ in host.numa]
+    for claim in cluster.claims_on(host.key):
+        for node in claim.numa_nodes:
+            share = claim.demand.numa_share
+            held[node][0] += share[0]
+            held[node][1] += share[1]
+    problems = []
+    for node, ((cpu, memory), (cpus, mib)) in enumerate(zip(host.node_capacities, held, strict=True)):
+        if cpus > cpu:
+            problems.append(f"{cpus} cpus on NUMA node {node}, which may give out {cpu}")
+        if mib > memory:
+            problems.append(f"{Memory(mib)} on NUMA node {node}, which may give out {Memory(memory)}")
+    return problems

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from hpgreedy.model import Claim, Cluster, Demand, Host, HostState
+from hpgreedy.model import Demand, Host, HostState
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.base import begin
 from hpgreedy.operations.records import OperationRecord, VmRecord
-from hpgreedy.placement import NotPlaced, Placed, decide
+from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer
 from protocol.spec import ImageManifest, SpecError, VmSpec
 
 MAC_PREFIX = "52:54:00"
@@ -54,7 +54,7 @@ def migrate(
     if to is not None and to == vm.host:
         raise Refusal("refused", f"{vm.key} is on {to} already", "to")
     demand = msgspec.structs.replace(Demand.of_spec(vm.spec), wanted_host=to)
-    answer = decide(ctx.world.cluster(ctx.now), demand, MIGRATION_ALGORITHM)
+    answer = Placer(Fleet(ctx.world.cluster(ctx.now))).decide(demand, MIGRATION_ALGORITHM)
     if isinstance(answer, NotPlaced):
         raise Refusal("refused", answer.why, "to", {"rejections": _rejections(answer)})
     return start_migration(ctx, owner, vm, answer.host, why or answer.why, bandwidth=bandwidth)
@@ -150,7 +150,7 @@ def _refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
 
 
 def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned]:
-    cluster = ctx.world.cluster(ctx.now)
+    placer = Placer(Fleet(ctx.world.cluster(ctx.now)))
     number, last = ctx.world.meta.next_operation, ctx.world.meta.last_host
     planned = []
     for n, spec in enumerate(specs):
@@ -158,7 +158,7 @@ def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned
         demand = Demand.of_spec(spec)
         try:
             # The number of the operation that is to make it: with it the decision can be run again.
-            answer = decide(cluster, demand, algorithm, seed=number, last=last)
+            answer = placer.decide(demand, algorithm, seed=number, last=last)
         except SpecError as error:
             raise Refusal("bad_request", error.message, "algorithm") from error
         if isinstance(answer, NotPlaced):
@@ -169,21 +169,12 @@ def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned
                 f"vms[{n}]",
                 {"rejections": _rejections(answer), "ever": answer.ever},
             )
-        planned.append(Planned(spec, answer, cluster.hosts[answer.host], image, kernel))
-        cluster = _reserved(cluster, demand, answer)
+        host = placer.fleet.hosts[placer.fleet.position[answer.host]]
+        planned.append(Planned(spec, answer, host, image, kernel))
+        placer.reserve(demand, answer)
         number += 1 + len(answer.moves)
         last = answer.host
     return planned
-
-
-def _reserved(cluster: Cluster, demand: Demand, placed: Placed) -> Cluster:
-    """With the VM's reservation, and those at both ends of the moves that make room for it."""
-    for move in placed.moves:
-        moved = next(c.demand for c in cluster.claims_on(move.source) if c.demand.key == move.vm)
-        cluster = cluster.without(move.vm)
-        for host in (move.source, move.target):
-            cluster = cluster.with_claim(Claim(demand=moved, host=host, movable=False))
-    return cluster.with_claim(Claim(demand=demand, host=placed.host, movable=False))
 
 
 def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationRecord:

@@ -8,8 +8,9 @@ import msgspec
 
 from hpgreedy.model import Cluster, Demand
 from hpgreedy.placement.algorithms import DEFAULT
-from hpgreedy.placement.decide import carried_out, decide
 from hpgreedy.placement.decision import NotPlaced, Placed
+from hpgreedy.placement.fleet import Fleet
+from hpgreedy.placement.placer import Placer
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,12 +27,13 @@ def place_all(
 
     One that no host takes is passed over. Raises SpecError for an unknown algorithm.
     """
+    placer = Placer(Fleet(cluster))
     answers: list[Placed | NotPlaced] = []
     last: str | None = None
     for demand in demands:
-        answer = decide(cluster, demand, algorithm, seed=seed, last=last)
+        answer = placer.decide(demand, algorithm, seed=seed, last=last)
         answers.append(answer)
         if isinstance(answer, Placed):
-            cluster = carried_out(cluster, demand, answer)
+            placer.commit(demand, answer)
             last = answer.host
-    return Batch(answers=tuple(answers), cluster=cluster)
+    return Batch(answers=tuple(answers), cluster=placer.fleet.cluster())

@@ -1,13 +1,10 @@
-"""What a decision is made of: rejections, moves, the answer, and the question an algorithm gets."""
+"""What a decision is made of: rejections, moves, and the answer."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 
 import msgspec
-
-from hpgreedy.model import Cluster, Demand, Host
 
 
 class Reason(enum.StrEnum):
@@ -16,22 +13,29 @@ class Reason(enum.StrEnum):
     CPU = "cpu"
     MEMORY = "memory"
     RESOURCE = "resource"
+    NUMA = "numa"
     LABEL = "label"
     NAMED_HOST = "named_host"
+    NEAR = "near"
+    AVOID = "avoid"
+    APART = "apart"
+    TOGETHER = "together"
     STATE = "state"
     ALREADY_THERE = "already_there"
     NAME_TAKEN = "name_taken"
     BRIDGE = "bridge"
     NETWORK = "network"
+    POOL = "pool"
+    CPU_MODEL = "cpu_model"
 
 
-CAPACITY = frozenset({Reason.CPU, Reason.MEMORY, Reason.RESOURCE})
+CAPACITY = frozenset({Reason.CPU, Reason.MEMORY, Reason.RESOURCE, Reason.NUMA})
 """The reasons that room made on the host takes away."""
 
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """Why a host does not take a VM. `need` and `have` (what is free) are numbers where the rule counts:
-    vCPUs, MiB or units of the resource. `detail` says it in words.
+    vCPUs, MiB, units of the resource or NUMA nodes. `detail` says it in words.
     """
 
     host: str
@@ -46,26 +50,30 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """A live migration that must finish before the new VM starts; memory in MiB."""
+    """A live migration that must finish before the next one begins, the last before the new VM starts.
+
+    memory in MiB. numa_nodes: those of the target that it will be pinned to, where it asks for some.
+    """
 
     vm: str
     source: str
     target: str
     memory: int
+    numa_nodes: tuple[int, ...] = ()
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """The VM goes to `host` once `moves` are done, in their order.
 
-    why: a sentence. runner_up: the host that would have been next. rejections: the hosts that did not
-    take it as they stand, in order of registration (with moves, `host` is among them).
+    numa_nodes: those it will be pinned to, where it asks for some. why: a sentence. runner_up: the host
+    that would have been next.
     """
 
     host: str
     moves: tuple[Move, ...] = ()
-    why: str
+    numa_nodes: tuple[int, ...] = ()
+    why: str = ""
     runner_up: str | None = None
-    rejections: tuple[Rejection, ...] = ()
     algorithm: str
 
 
@@ -82,41 +90,3 @@ class NotPlaced(msgspec.Struct, frozen=True, kw_only=True):
     largest: tuple[str, int, int] | None = None
     ever: bool
     algorithm: str
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What an algorithm chooses from: hosts that take the demand as they are, in order of registration,
-    and the rejections of all others.
-
-    seed: what chance follows from, where an algorithm draws. last: the host that the VM before this one
-    was given, where there is one; it need not be in the cluster any more.
-    """
-
-    cluster: Cluster
-    demand: Demand
-    candidates: tuple[Host, ...]
-    rejections: tuple[Rejection, ...]
-    seed: int = 0
-    last: str | None = None
-
-
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What an algorithm chose."""
-
-    host: str
-    moves: tuple[Move, ...] = ()
-    why: str
-    runner_up: str | None = None
-
-
-class Algorithm(msgspec.Struct, frozen=True, kw_only=True):
-    """A placement algorithm: what it does in a sentence, where it comes from, and how it chooses.
-
-    beyond: what a refusal may add, because the algorithm looked further than at free room; empty = nothing.
-    """
-
-    name: str
-    summary: str
-    source: str
-    choose: Callable[[Question], Choice | None]
-    beyond: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hpgreedy.placement.algorithms.algorithm import Algorithm
 from hpgreedy.placement.algorithms.best_fit import BEST_FIT
 from hpgreedy.placement.algorithms.dot_product import DOT_PRODUCT
 from hpgreedy.placement.algorithms.epsilon_greedy import EPSILON_GREEDY
@@ -11,8 +12,9 @@ from hpgreedy.placement.algorithms.next_fit import NEXT_FIT
 from hpgreedy.placement.algorithms.norm import NORM
 from hpgreedy.placement.algorithms.weight_balanced import WEIGHT_BALANCED
 from hpgreedy.placement.algorithms.worst_fit import WORST_FIT
-from hpgreedy.placement.decision import Algorithm
 from protocol.spec import SpecError
+
+__all__ = ["ALGORITHMS", "DEFAULT", "Algorithm", "known"]
 
 ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm

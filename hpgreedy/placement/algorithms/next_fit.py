@@ -1,26 +1,26 @@
-"""Next fit: round the hosts, on from the one that was used last."""
+"""Next fit: the hosts in turn."""
 
 from __future__ import annotations
 
-from hpgreedy.placement.decision import Algorithm, Choice, Question
+from hpgreedy.placement.algorithms.algorithm import Algorithm
+from hpgreedy.placement.question import Question
 
 
-def choose(question: Question) -> Choice | None:
-    """The first candidate after the host used last, in a circle in the order of registration.
+def begin(question: Question) -> int:
+    """The position after the host that was used last; 0 when there is none."""
+    position = None if question.last is None else question.fleet.position.get(question.last)
+    return 0 if position is None else position + 1
 
-    That host itself comes last. Without one, or when it is gone, the circle begins at the first host.
-    """
-    order = {key: n for n, key in enumerate(question.cluster.hosts)}
-    begin = order[question.last] + 1 if question.last in order else 0
-    circle = sorted(question.candidates, key=lambda host: (order[host.key] - begin) % len(order))
-    if not circle:
-        return None
-    after = f"after {question.last}, which was used last," if begin else "in order of registration"
-    return Choice(
-        host=circle[0].key,
-        why=f"next fit: {circle[0].key} is the first host {after} that takes it",
-        runner_up=circle[1].key if len(circle) > 1 else None,
-    )
+
+def choose(question: Question) -> int | None:
+    """The first candidate after the host that was used last, in a circle; that host itself comes last."""
+    return question.first_from(begin(question))
+
+
+def why(question: Question, position: int) -> str:
+    """What speaks for it."""
+    after = f"after {question.last}, which was used last," if begin(question) else "in order of registration"
+    return f"{question.host(position).key} is the first host {after} that takes it"
 
 
 NEXT_FIT = Algorithm(
@@ -28,4 +28,5 @@ NEXT_FIT = Algorithm(
     summary="the first host with room after the one that was used last, in a circle",
     source="a classic of bin packing, in the circular form of the original HP Greedy",
     choose=choose,
+    why=why,
 )

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from hpgreedy.placement.algorithms.vectors import Axis, least
-from hpgreedy.placement.decision import Algorithm, Choice, Question
+import numpy as np
+
+from hpgreedy.placement.algorithms.algorithm import Algorithm
+from hpgreedy.placement.question import Question
 
 
-def score(room: list[Axis]) -> float:
-    """The squared Euclidean distance between the VM and the room: the sum of (free - need)^2."""
-    return sum((axis.free - axis.need) ** 2 for axis in room)
+def distances(question: Question) -> np.ndarray:
+    """The squared Euclidean distance between the VM and each room: the sum of (free - need)^2."""
+    rooms = question.rooms
+    found: np.ndarray = (((rooms.free - rooms.need) / rooms.largest) ** 2).sum(axis=0)
+    return found
 
 
-def choose(question: Question) -> Choice | None:
+def choose(question: Question) -> int | None:
     """The candidate with the smallest distance."""
-    best = least(question, score)
-    if not best:
-        return None
-    distance, host = best[0]
-    return Choice(
-        host=host.key,
-        why=f"norm: the room on {host.key} is nearest to the VM (distance {distance**0.5:.3g})",
-        runner_up=best[1][1].key if len(best) > 1 else None,
-    )
+    return question.least(distances(question))
+
+
+def why(question: Question, position: int) -> str:
+    """What speaks for it."""
+    distance = float(distances(question)[int(np.searchsorted(question.candidates, position))]) ** 0.5
+    return f"the room on {question.host(position).key} is nearest to the VM (distance {distance:.3g})"
 
 
 NORM = Algorithm(
@@ -29,4 +31,5 @@ NORM = Algorithm(
     summary="the host whose free room, as a vector, is nearest to what the VM needs",
     source="Panigrahy et al. 2011, Heuristics for Vector Bin Packing (norm-based greedy)",
     choose=choose,
+    why=why,
 )

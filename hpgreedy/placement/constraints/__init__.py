@@ -1,67 +1,88 @@
-"""Feasibility: every rule must let a VM pass for a host to take it.
+"""Feasibility: every constraint must let a VM pass for a host to take it.
 
-A rule is a function from a `Case` to a `Rejection` or None; it is added in RULES. Rules that no room could
-change come first, so that a rejection for want of capacity says that everything else is in order.
+A constraint is one file, in two forms: for one host with the reason, and for all hosts at once. Those that no
+room could change come first, so that a rejection for want of room says that everything else is in order.
 """
 
 from __future__ import annotations
 
-from hpgreedy.model import NOTHING, Cluster, Demand, Host, Used
-from hpgreedy.placement.constraints.already_there import already_there
-from hpgreedy.placement.constraints.attachments import bridges, networks
-from hpgreedy.placement.constraints.case import Case, Rule
-from hpgreedy.placement.constraints.cpu import cpu
-from hpgreedy.placement.constraints.labels import labels
-from hpgreedy.placement.constraints.memory import memory
-from hpgreedy.placement.constraints.name_taken import name_taken
-from hpgreedy.placement.constraints.named_host import named_host
-from hpgreedy.placement.constraints.resources import resources
-from hpgreedy.placement.constraints.state import state
+from hpgreedy.model import Demand
+from hpgreedy.placement.constraints.already_there import ALREADY_THERE
+from hpgreedy.placement.constraints.attachments import BRIDGES, CPU_MODEL, NETWORKS, POOL
+from hpgreedy.placement.constraints.case import Case, Constraint
+from hpgreedy.placement.constraints.groups import GROUPS
+from hpgreedy.placement.constraints.hosts import HOSTS
+from hpgreedy.placement.constraints.labels import LABELS
+from hpgreedy.placement.constraints.name_taken import NAME_TAKEN
+from hpgreedy.placement.constraints.named_host import NAMED_HOST
+from hpgreedy.placement.constraints.numa import NUMA
+from hpgreedy.placement.constraints.room import CPU, MEMORY, RESOURCES
+from hpgreedy.placement.constraints.state import STATE
 from hpgreedy.placement.decision import Rejection
+from hpgreedy.placement.fleet import Fleet
 
 __all__ = [
+    "CONSTRAINTS",
     "LASTING",
     "PASSING",
     "ROOM",
-    "RULES",
     "Case",
-    "Rule",
+    "Constraint",
     "check",
     "ever_fits",
-    "first_rejection",
-    "fits",
+    "feasible",
+    "rejections_of",
 ]
 
-LASTING: tuple[Rule, ...] = (named_host, labels, bridges, networks)
-"""Rules of what a host is: they hold on an empty host too."""
-PASSING: tuple[Rule, ...] = (state, already_there, name_taken)
-"""Rules of what a host is doing at the moment, apart from its room."""
-ROOM: tuple[Rule, ...] = (resources, cpu, memory)
-"""Rules of what is free."""
-RULES: tuple[Rule, ...] = (*LASTING, *PASSING, *ROOM)
+_SELECTED = (LABELS, HOSTS, BRIDGES, NETWORKS, POOL, CPU_MODEL)
+"""They depend on `Demand.selector` and on what hosts are: the mask is kept for all VMs that ask the same."""
+LASTING: tuple[Constraint, ...] = (NAMED_HOST, *_SELECTED)
+"""What a host is: these hold on an empty host too."""
+PASSING: tuple[Constraint, ...] = (STATE, ALREADY_THERE, NAME_TAKEN, GROUPS)
+"""What a host is doing at the moment, apart from its room."""
+ROOM: tuple[Constraint, ...] = (RESOURCES, CPU, MEMORY, NUMA)
+"""What is free."""
+CONSTRAINTS: tuple[Constraint, ...] = (*LASTING, *PASSING, *ROOM)
+_EACH_TIME = (CPU, MEMORY, STATE, RESOURCES, NAMED_HOST, ALREADY_THERE, NAME_TAKEN, GROUPS, NUMA)
+SELECTORS_KEPT = 1024
 
 
-def check(demand: Demand, host: Host, used: Used, *, already: bool = False) -> Rejection | None:
-    """The first rule that keeps `demand` off `host` while `used` is held there; None when it fits."""
-    return first_rejection(RULES, Case(demand, host, used, already))
+def feasible(fleet: Fleet, demand: Demand) -> int:
+    """The mask of the hosts that take the demand as things stand; with NUMA it may hold hosts too many."""
+    found = fleet.eligible.get(demand.selector)
+    if found is None:
+        found = fleet.everything
+        for constraint in _SELECTED:
+            found &= constraint.mask(fleet, demand)
+        if len(fleet.eligible) >= SELECTORS_KEPT:
+            fleet.eligible.clear()
+        fleet.eligible[demand.selector] = found
+    for constraint in _EACH_TIME:
+        if not found:
+            break
+        found &= constraint.mask(fleet, demand)
+    return found
 
 
-def fits(cluster: Cluster, demand: Demand, host: str) -> Rejection | None:
-    """The rule that keeps `demand` off `host` as the cluster stands; raises KeyError for unknown hosts."""
-    return check(
-        demand, cluster.hosts[host], cluster.used(host), already=host in cluster.hosts_of(demand.key)
-    )
-
-
-def ever_fits(demand: Demand, host: Host) -> bool:
-    """Whether the host would take the demand if it were up and empty."""
-    return first_rejection((*LASTING, *ROOM), Case(demand, host, NOTHING)) is None
-
-
-def first_rejection(rules: tuple[Rule, ...], case: Case) -> Rejection | None:
-    """The answer of the first rule that rejects."""
-    for rule in rules:
-        rejection = rule(case)
+def check(fleet: Fleet, demand: Demand, position: int) -> Rejection | None:
+    """The first constraint that keeps `demand` off the host; None when it fits."""
+    case = Case(fleet, demand, position)
+    for constraint in CONSTRAINTS:
+        rejection = constraint.reject(case)
         if rejection is not None:
             return rejection
     return None
+
+
+def rejections_of(
+    fleet: Fleet, demand: Demand, position: int, constraints: tuple[Constraint, ...], *, empty: bool = False
+) -> list[Rejection]:
+    """What each of the constraints that the host does not keep says."""
+    case = Case(fleet, demand, position, empty)
+    found = (constraint.reject(case) for constraint in constraints)
+    return [rejection for rejection in found if rejection is not None]
+
+
+def ever_fits(fleet: Fleet, demand: Demand, position: int) -> bool:
+    """Whether the host would take the demand if it were up and empty."""
+    return not rejections_of(fleet, demand, position, (*LASTING, *ROOM), empty=True)

@@ -1,0 +1,91 @@
+"""What is free of one quantity on every host, and which hosts have at least so much of it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+
+import numpy as np
+
+from hpgreedy.placement.fleet.masks import of_truths
+
+KEPT = 64
+"""Amounts whose masks are kept; VMs come in few sizes, and each kept mask costs a little at every change."""
+
+
+class Column:
+    """Free amounts by position, whole numbers, and masks of the hosts that have at least an amount.
+
+    A mask is made by a scan when an amount is first asked for, and corrected bit by bit from then on.
+    `capacity` is what each host may give out at most, `largest` the largest of these, at least 1.
+    """
+
+    __slots__ = ("_array", "_cuts", "_masks", "_seen", "_tick", "capacity", "largest", "values")
+
+    def __init__(self, size: int) -> None:
+        self.values: list[int] = [0] * size
+        self.capacity: list[int] = [0] * size
+        self.largest = 1
+        self._array = np.zeros(max(size, 64), dtype=np.int64)
+        self._cuts: list[int] = []
+        self._masks: list[int] = []
+        self._seen: dict[int, int] = {}
+        self._tick = 0
+
+    @property
+    def array(self) -> np.ndarray:
+        """The free amounts; not to be written to."""
+        return self._array[: len(self.values)]
+
+    def append(self) -> None:
+        """One host more, that has nothing."""
+        size = len(self.values)
+        if size == len(self._array):
+            self._array = np.concatenate([self._array, np.zeros(size, dtype=np.int64)])
+        self.values.append(0)
+        self.capacity.append(0)
+        bit = 1 << size
+        for n, cut in enumerate(self._cuts):
+            if cut <= 0:
+                self._masks[n] |= bit
+
+    def put(self, position: int, bit: int, amount: int) -> None:
+        """The host has that much free from now on; `bit` is 1 << position."""
+        values = self.values
+        before = values[position]
+        if amount == before:
+            return
+        values[position] = amount
+        self._array[position] = amount
+        cuts = self._cuts
+        if amount < before:
+            begin = bisect_right(cuts, amount)
+            end = bisect_right(cuts, before, begin)
+        else:
+            begin = bisect_right(cuts, before)
+            end = bisect_right(cuts, amount, begin)
+        masks = self._masks
+        for n in range(begin, end):
+            masks[n] ^= bit
+
+    def at_least(self, amount: int) -> int:
+        """The mask of the hosts with at least `amount` free."""
+        cuts = self._cuts
+        self._tick += 1
+        self._seen[amount] = self._tick
+        n = bisect_left(cuts, amount)
+        if n < len(cuts) and cuts[n] == amount:
+            return self._masks[n]
+        mask = of_truths(self.array >= amount)
+        cuts.insert(n, amount)
+        self._masks.insert(n, mask)
+        if len(cuts) > KEPT:
+            self._forget()
+        return mask
+
+    def _forget(self) -> None:
+        """Drop the half of the masks that were asked for the longest time ago."""
+        kept = set(sorted(self._seen, key=self._seen.__getitem__)[-KEPT // 2 :])
+        pairs = [(cut, mask) for cut, mask in zip(self._cuts, self._masks, strict=True) if cut in kept]
+        self._cuts = [cut for cut, _ in pairs]
+        self._masks = [mask for _, mask in pairs]
+        self._seen = {cut: self._seen[cut] for cut in kept}
