@@ -124,6 +124,8 @@ async def _first_connection(hypervisor: Hypervisor, settings: AgentSettings) -> 
         try:
             await hypervisor.connect()
         except CommandError as error:
+            if error.code == "bad_arguments":
+                raise AgentError(error.message, 2) from error
             if not settings.wait_hypervisor:
                 raise AgentError(
                     f"the hypervisor {settings.driver.hypervisor} cannot be used: {error.message}", 2

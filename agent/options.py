@@ -38,7 +38,8 @@ TABLE = OptionTable(
             parse=values.hypervisor_uri,
             default="qemu:///system",
             metavar="URI",
-            help="libvirt URI, or simulated[:///DIR][?cpus=8&memory=64&speed=100&storage=shared]",
+            help="libvirt URI, or simulated[:///DIR][?cpus=8&memory=64&speed=100&storage=shared&numa=2&"
+            "cpu-models=Conroe,Nehalem]",
         ),
         "address": Option(
             parse=values.address,
@@ -99,6 +100,11 @@ TABLE = OptionTable(
             default="auto",
             metavar="auto|kvm|qemu",
             help="auto = kvm only when a guest has been seen to boot under it",
+        ),
+        "offer-cpu": Option(
+            parse=values.name_of,
+            metavar="MODEL",
+            help="give guests no CPU model that needs a feature which this one lacks (default: no cap)",
         ),
         "probe-kernel": Option(
             parse=values.folder,
@@ -169,6 +175,7 @@ def read(argv: Sequence[str]) -> tuple[AgentSettings, dict[str, Any]]:
         accelerator=options["accelerator"],
         probe_kernel=options["probe-kernel"],
         allow_old_emulation=options["allow-old-emulation"],
+        offer_cpu=options["offer-cpu"] or "",
         host_name=options["name"] or own_name(),
     )
     settings = AgentSettings(

@@ -19,6 +19,7 @@ from protocol.messages import (
     DomainEvent,
     DomainReport,
     MigrationProgress,
+    NumaFacts,
     PoolFacts,
     Usage,
 )
@@ -29,7 +30,7 @@ ReadChunk = Callable[[str, ImageFile, int, int], bytes]
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a driver knows of its host once it is connected."""
+    """What a driver knows of its host once it is connected; the last two as in `protocol.messages.Hello`."""
 
     hypervisor_uuid: str
     accelerator: Accelerator
@@ -37,6 +38,8 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     bridges: tuple[str, ...]
     versions: dict[str, str]
     migrate_uri: str
+    cpu_models: tuple[str, ...] = ()
+    numa: tuple[NumaFacts, ...] = ()
 
 
 class Runtime(Protocol):
@@ -136,6 +139,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     hypervisor: a libvirt URI, or ``simulated``. address: where other hosts reach this one.
     accelerator: auto, kvm or qemu. probe_kernel: kernel that the KVM probe boots, None = look in /boot.
     allow_old_emulation: live-migrate emulated guests on a QEMU older than 9.
+    offer_cpu: the CPU model that caps what guests are given, empty = no cap.
     """
 
     hypervisor: str
@@ -149,6 +153,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     accelerator: str = "auto"
     probe_kernel: Path | None = None
     allow_old_emulation: bool = False
+    offer_cpu: str = ""
     host_name: str = ""
 
 

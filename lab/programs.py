@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.api import POOL_PATH, Lab, LabHost
@@ -19,7 +19,10 @@ PORT = 5000
 
 @dataclass(frozen=True)
 class CommandLines:
-    """The argument lists of our programs: the one place to change when a program's options change."""
+    """The argument lists of our programs: the one place to change when a program's options change.
+
+    `agent_extra` are options of all agents, `host_extra` those of one host's, by the host's name.
+    """
 
     lab: Lab
     python: str
@@ -29,6 +32,7 @@ class CommandLines:
     agent_config: Path | None = None
     coordinator_extra: tuple[str, ...] = ()
     agent_extra: tuple[str, ...] = ()
+    host_extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def coordinator(self) -> list[str]:
         """Return the coordinator's argument list."""
@@ -48,6 +52,7 @@ class CommandLines:
             *("--migration-transport", "tcp", "--bridge", "br0", "--pool-path", POOL_PATH),
             *_config(self.agent_config),
             *self.agent_extra,
+            *self.host_extra.get(host.name, ()),
         ]
 
     def client(self, arguments: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agent.ports import DriverSettings, HostFacts
 from lab import guest as lab_guest
 from lab.api import Lab
@@ -92,8 +94,14 @@ class Bench:
             self.new_driver(name)
 
     def new_driver(self, name: str) -> Host:
+        driver = self.drivers[name] = self.unconnected(name)
+        self.facts[name] = driver.connect()
+        return driver
+
+    def unconnected(self, name: str, **settings: Any) -> Host:
+        """A further driver on a host, with settings of its own."""
         host = self.hosts[name]
-        settings = DriverSettings(
+        common = DriverSettings(
             hypervisor="qemu:///system",
             address=host.address,
             state=self.state,
@@ -102,9 +110,7 @@ class Bench:
             bridge="br0",
             probe_kernel=lab_guest.build().kernel,
         )
-        driver = self.drivers[name] = Host(Remote(host, settings))
-        self.facts[name] = driver.connect()
-        return driver
+        return Host(Remote(host, msgspec.structs.replace(common, **settings)))
 
     def folder(self, host: str) -> Path:
         if self.lab.storage == "shared":

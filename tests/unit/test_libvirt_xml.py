@@ -16,12 +16,13 @@ from agent.drivers.libvirt.domain_read import derived_spec, read_domain
 from agent.drivers.libvirt.domain_xml import HostContext, domain_xml
 from agent.drivers.libvirt.metadata import NAMESPACE, metadata_xml
 from agent.drivers.libvirt.storage_xml import pool_path, pool_xml, volume_xml
+from agent.terms import Terms
 from protocol.commands import CommandError, Stamp, VmPlan
 from protocol.spec import CloudInit, Disk, ImageFile, ImageManifest, KernelBoot, Memory, Nic, VmSpec
 
 UUID = "0a0b0c0d-1111-4222-8333-444455556666"
 POOL = Path("/pool")
-HOST = HostContext(kind="qemu", pool=POOL, direct_io=True, bridge="br0")
+HOST = HostContext(kind="qemu", pool=POOL, direct_io=True, bridge="br0", terms=Terms(pool="hpgreedy"))
 STAMP = Stamp(operation="17", owner="eva", cluster="home")
 IMAGE = ImageManifest(
     name="deb",
@@ -229,8 +230,9 @@ def test_none_of_this_needs_libvirt() -> None:
     import subprocess
 
     modules = (
-        "accelerator", "consoles", "disks", "domain_read", "domain_xml", "errors", "files", "images", "links",
-        "metadata", "mounts", "names", "progress", "qcow2", "reports", "seed", "states", "storage_xml",
+        "accelerator", "consoles", "cpu_models", "disks", "domain_read", "domain_xml", "errors", "files",
+        "images", "links", "metadata", "mounts", "names", "numa_xml", "progress", "qcow2", "reports", "seed",
+        "states", "storage_xml",
     )  # fmt: skip
     imports = "; ".join(f"import agent.drivers.libvirt.{module}" for module in modules)
     code = f"import sys; sys.modules['libvirt'] = None; {imports}"

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.drivers.libvirt.metadata import Stamped, parse_xml, read_metadata
+from agent.drivers.libvirt.numa_xml import pinned_nodes
 from protocol.commands import CommandError
 from protocol.spec import Memory, SpecError, VmSpec, decode_spec
 from protocol.spec.fields import NAME_RULE
@@ -23,6 +24,7 @@ class DomainFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A domain as its XML describes it; sizes in MiB, rounded up. `kind` is kvm, qemu or another type.
 
     disks: sources of the disks it may write to, the empty text for one that is no file or device.
+    pinned_nodes: to how many NUMA nodes we pinned it; what others pinned is theirs.
     """
 
     uuid: str
@@ -36,6 +38,7 @@ class DomainFacts(msgspec.Struct, frozen=True, kw_only=True):
     nics: tuple[dict[str, str], ...]
     stamped: Stamped | None
     disks: tuple[str, ...] = ()
+    pinned_nodes: int = 0
 
 
 def read_domain(xml: str) -> DomainFacts:
@@ -45,6 +48,8 @@ def read_domain(xml: str) -> DomainFacts:
     vcpu = root.find("vcpu")
     ceiling = int(vcpu.text) if vcpu is not None and vcpu.text else 1
     maximum = _mib(root.find("memory"))
+    stamped = read_metadata(root)
+    ours_pinned = stamped is not None and stamped.spec.numa is not None
     return DomainFacts(
         uuid=(root.findtext("uuid") or "").lower(),
         name=root.findtext("name") or "",
@@ -55,8 +60,9 @@ def read_domain(xml: str) -> DomainFacts:
         max_memory_mib=maximum,
         macs=tuple(card["mac"] for card in cards),
         nics=cards,
-        stamped=read_metadata(root),
+        stamped=stamped,
         disks=tuple(_written(root)),
+        pinned_nodes=pinned_nodes(root) if ours_pinned else 0,
     )
 
 

@@ -10,9 +10,14 @@ from lxml import etree
 from lxml.builder import E
 
 from agent.drivers.libvirt import names
+from agent.drivers.libvirt.cpu_models import model_element
 from agent.drivers.libvirt.metadata import metadata_element
+from agent.drivers.libvirt.numa_xml import guest_cells, pin
+from agent.terms import Terms, planned_nodes
 from protocol.commands import CommandError, VmPlan
 from protocol.spec import Nic
+
+ARCH, MACHINE = "x86_64", "q35"
 
 
 class HostContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +30,7 @@ class HostContext(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["kvm", "qemu"]
     pool: Path
     direct_io: bool
+    terms: Terms
     bridge: str | None = None
     network: str | None = None
 
@@ -32,17 +38,20 @@ class HostContext(msgspec.Struct, frozen=True, kw_only=True):
 def domain_xml(plan: VmPlan, host: HostContext) -> str:
     """The XML that defines the plan's domain; raises CommandError when the plan cannot be met here."""
     spec = plan.spec
+    memory = max(plan.max_memory_mib, spec.memory.mib)
+    vcpus = max(plan.max_cpu, spec.cpu)
+    nodes = planned_nodes(plan, host.terms.numa)
     root = E.domain(
         {"type": host.kind},
         E.name(spec.key),
         E.uuid(plan.uuid),
         E.metadata(metadata_element(spec, plan.stamp)),
-        E.memory({"unit": "MiB"}, str(max(plan.max_memory_mib, spec.memory.mib))),
+        E.memory({"unit": "MiB"}, str(memory)),
         E.currentMemory({"unit": "MiB"}, str(spec.memory.mib)),
-        E.vcpu({"placement": "static", "current": str(spec.cpu)}, str(max(plan.max_cpu, spec.cpu))),
+        E.vcpu({"placement": "static", "current": str(spec.cpu)}, str(vcpus)),
         _boot(plan, host),
         E.features(E.acpi(), E.apic()),
-        _cpu(host),
+        _cpu(plan, host),
         E.clock(
             {"offset": "utc"},
             E.timer({"name": "rtc", "tickpolicy": "catchup"}),
@@ -54,6 +63,10 @@ def domain_xml(plan: VmPlan, host: HostContext) -> str:
         E.on_crash("destroy"),
         _devices(plan, host),
     )
+    if nodes:
+        pin(root, nodes)
+    if len(nodes) > 1:
+        root.find("cpu").append(guest_cells(vcpus, memory, len(nodes)))
     return str(etree.tostring(root, encoding="unicode", pretty_print=True))
 
 
@@ -91,7 +104,7 @@ def _attachment(nic: Nic, plan: VmPlan, host: HostContext) -> tuple[str, str]:
 
 
 def _boot(plan: VmPlan, host: HostContext) -> Any:
-    boot = E.os(E.type({"arch": "x86_64", "machine": "q35"}, "hvm"))
+    boot = E.os(E.type({"arch": ARCH, "machine": MACHINE}, "hvm"))
     image = plan.kernel_image
     if image is None:
         boot.append(E.boot({"dev": "hd"}))
@@ -110,7 +123,9 @@ def _boot(plan: VmPlan, host: HostContext) -> Any:
     return boot
 
 
-def _cpu(host: HostContext) -> Any:
+def _cpu(plan: VmPlan, host: HostContext) -> Any:
+    if plan.cpu_model is not None:
+        return model_element(plan.cpu_model)
     if host.kind == "kvm":
         return E.cpu({"mode": "host-model"})
     return E.cpu({"mode": "custom", "match": "exact"}, E.model({"fallback": "forbid"}, "qemu64"))

@@ -11,6 +11,8 @@ from protocol.commands import CommandError, ErrorCode
 
 NO_DOMAIN, OPERATION_ABORTED, MIGRATE_UNSAFE, OPERATION_UNSUPPORTED = 42, 78, 81, 84
 NO_POOL, INVALID_OPERATION = 49, 55
+# INTERNAL_ERROR, NO_SUPPORT, CONFIG_UNSUPPORTED, CPU_INCOMPATIBLE: a baseline of a model that cannot be had.
+NO_SUCH_CPU = (1, 3, 67, 91)
 
 _CODES: dict[int, ErrorCode] = {
     3: "unsupported",  # NO_SUPPORT

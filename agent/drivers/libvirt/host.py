@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import libvirt
 
-from agent.drivers.libvirt import accelerator, links, names, networks
+from agent.drivers.libvirt import accelerator, cpu_models, errors, links, names, networks, numa_xml
 from agent.drivers.libvirt.connection import Connection
-from agent.drivers.libvirt.domain_xml import HostContext
+from agent.drivers.libvirt.domain_xml import ARCH, MACHINE, HostContext
 from agent.drivers.libvirt.metadata import parse_xml
 from agent.drivers.libvirt.storage import Storage
 from agent.ports import DriverSettings, HostFacts
+from agent.terms import Terms
 from protocol.commands import CommandError
 from protocol.messages import Accelerator
 
@@ -30,6 +31,7 @@ class Host:
         self._settings = settings
         self._lock = threading.Lock()
         self._accelerator: Accelerator | None = None
+        self._terms = Terms(pool=settings.pool)
 
     def facts(self) -> HostFacts:
         """Ask libvirt and the system; the first time this may boot a test guest under KVM."""
@@ -41,9 +43,17 @@ class Host:
             capabilities = parse_xml(handle.getCapabilities())
             uuid = (capabilities.findtext("host/uuid") or "").lower()
             qemu = _version(_qemu_version(handle))
+            chosen = self._decide(capabilities, qemu)
+            terms = Terms(
+                pool=self._settings.pool,
+                cpu_models=_offered_models(handle, _guest_kind(chosen), self._settings.offer_cpu),
+                numa=numa_xml.host_nodes(capabilities),
+            )
+            with self._lock:
+                self._terms = terms
             return HostFacts(
                 hypervisor_uuid=uuid,
-                accelerator=self._decide(capabilities, qemu),
+                accelerator=chosen,
                 networks=networks.active_networks(handle),
                 bridges=links.bridges_of(links.devices()),
                 versions={
@@ -52,6 +62,8 @@ class Host:
                     "kernel": os.uname().release,
                 },
                 migrate_uri=uri,
+                cpu_models=terms.cpu_models,
+                numa=terms.numa,
             )
 
     def context(self, handle: Any) -> HostContext:
@@ -60,10 +72,10 @@ class Host:
         if self._settings.bridge is None and network is None:
             network = _DEFAULT_NETWORK if _DEFAULT_NETWORK in networks.active_networks(handle) else None
         with self._lock:
-            chosen = self._accelerator
-        kind: Literal["kvm", "qemu"] = "kvm" if chosen is not None and chosen.kind == "kvm" else "qemu"
+            chosen, terms = self._accelerator, self._terms
         return HostContext(
-            kind=kind,
+            kind=_guest_kind(chosen),
+            terms=terms,
             pool=self._storage.path,
             direct_io=self._storage.direct_io(),
             bridge=self._settings.bridge,
@@ -84,9 +96,29 @@ class Host:
         return chosen
 
 
+def _guest_kind(chosen: Accelerator | None) -> Literal["kvm", "qemu"]:
+    return "kvm" if chosen is not None and chosen.kind == "kvm" else "qemu"
+
+
+def _offered_models(handle: Any, kind: str, cap: str) -> tuple[str, ...]:
+    guest = (None, ARCH, MACHINE, kind)
+
+    def expand(cpu: str) -> str | None:
+        try:
+            flags = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
+            return str(handle.baselineHypervisorCPU(*guest, [cpu], flags))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in errors.NO_SUCH_CPU:
+                return None
+            raise
+
+    models = cpu_models.known_models(handle.getDomainCapabilities(*guest))
+    return cpu_models.offered(models, cpu_models.features_of(models, expand), cap)
+
+
 def _emulator(capabilities: Any) -> str:
     for arch in capabilities.findall("guest/arch"):
-        if arch.get("name") == "x86_64":
+        if arch.get("name") == ARCH:
             return arch.findtext("emulator") or _DEFAULT_EMULATOR
     return _DEFAULT_EMULATOR
 

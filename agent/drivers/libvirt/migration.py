@@ -14,6 +14,7 @@ import libvirt
 from agent.drivers.libvirt import errors, mounts, names
 from agent.drivers.libvirt.connection import open_connection, translated
 from agent.drivers.libvirt.lookup import existing_domain
+from agent.drivers.libvirt.numa_xml import repinned
 from agent.drivers.libvirt.storage import Storage
 from protocol.commands import CommandError, Migrate
 
@@ -22,6 +23,11 @@ _FLAGS = (
     | libvirt.VIR_MIGRATE_PEER2PEER
     | libvirt.VIR_MIGRATE_PERSIST_DEST
     | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+)
+# The running domain and its definition, as the target is to have them.
+_WRITTEN_ANEW = (
+    (libvirt.VIR_MIGRATE_PARAM_DEST_XML, libvirt.VIR_DOMAIN_XML_MIGRATABLE),
+    (libvirt.VIR_MIGRATE_PARAM_PERSIST_XML, libvirt.VIR_DOMAIN_XML_INACTIVE),
 )
 
 
@@ -62,6 +68,10 @@ class MigrationCall:
         }
         if order.bandwidth_mib:
             parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = order.bandwidth_mib
+        if order.numa:
+            for name, which in _WRITTEN_ANEW:
+                xml = domain.XMLDesc(which | libvirt.VIR_DOMAIN_XML_SECURE)
+                parameters[name] = repinned(xml, order.numa)
         flags = _FLAGS | (libvirt.VIR_MIGRATE_NON_SHARED_INC if order.copy else 0)
         try:
             domain.migrateToURI3(order.target_uri, parameters, flags)

@@ -24,6 +24,7 @@ from agent.drivers.libvirt.progress import is_outgoing, migrated, progress_of
 from agent.drivers.libvirt.runtime import defined_for
 from agent.drivers.libvirt.storage import Storage
 from agent.ports import DriverSettings
+from agent.terms import refuse_mispinned, refuse_unfit
 from protocol.commands import CommandError, Migrate, Migrated, VmPlan
 from protocol.messages import MigrationProgress
 
@@ -95,7 +96,9 @@ class LibvirtMover:
                     f"VM {plan.spec.key} is defined on this host already, so it cannot be migrated here; "
                     "nothing was changed",
                 )
-            require_networks(plan, self._host.context(handle), handle)
+            context = self._host.context(handle)
+            refuse_unfit(plan, context.terms)
+            require_networks(plan, context, handle)
         self._storage.ensure()
         if copy:
             self._disks.make_empty(plan)
@@ -109,7 +112,7 @@ class LibvirtMover:
             name = domain.name()
             running = is_outgoing(job_stats(domain))
             if not running:
-                self._refuse_unfit(handle, domain)
+                self._refuse_unfit(handle, domain, order)
                 self._ends.forget(order.uuid)
                 self._aborted.discard(order.uuid)
         call = None
@@ -135,7 +138,7 @@ class LibvirtMover:
                 if is_outgoing(job_stats(domain)):
                     raise
 
-    def _refuse_unfit(self, handle: Any, domain: Any) -> None:
+    def _refuse_unfit(self, handle: Any, domain: Any, order: Migrate) -> None:
         name = domain.name()
         if not domain.isActive():
             raise CommandError(
@@ -151,6 +154,7 @@ class LibvirtMover:
                 f"VM {name} writes to {outside[0] or 'a disk that is no file'}, which is not in the pool "
                 f"{self._storage.path}, so nothing says that the target has the same disk; it goes on here",
             )
+        refuse_mispinned(name, facts.pinned_nodes, order)
         emulated = facts.kind == "qemu"
         if emulated and handle.getVersion() < _SAFE_EMULATION and not self._settings.allow_old_emulation:
             raise CommandError(

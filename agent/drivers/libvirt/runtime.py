@@ -17,6 +17,7 @@ from agent.drivers.libvirt.host import Host
 from agent.drivers.libvirt.lookup import domain_by_name, domain_by_uuid, existing_domain, job_stats
 from agent.drivers.libvirt.metadata import NAMESPACE, PREFIX, metadata_xml
 from agent.drivers.libvirt.networks import require_networks
+from agent.terms import refuse_unfit
 from protocol.commands import Adopted, CommandError, ConsoleText, Inspected, Stamp, VmPlan
 
 MAX_CONSOLE = 1024 * 1024
@@ -47,6 +48,7 @@ class LibvirtRuntime:
                 _refuse_incoming(present)
                 return
             context = self._host.context(handle)
+            refuse_unfit(plan, context.terms)
             xml = domain_xml(plan, context)
             require_networks(plan, context, handle)
             self._disks.make(plan)

@@ -14,9 +14,10 @@ from agent.drivers.simulated.images import SimImages
 from agent.drivers.simulated.meter import SimMeter
 from agent.drivers.simulated.mover import STORAGE_ID, SimMover
 from agent.drivers.simulated.runtime import SimRuntime
-from agent.drivers.simulated.uri import parse_uri
+from agent.drivers.simulated.uri import offered_models, parse_uri, simulated_nodes
 from agent.drivers.simulated.world import World
 from agent.ports import DriverSettings, HostFacts, Images, Meter, Mover, Runtime
+from agent.terms import Terms
 from protocol.commands import CommandError
 from protocol.messages import Accelerator, DomainEvent, DomainState
 
@@ -42,7 +43,12 @@ class SimulatedDriver:
         pool = world.root / "pool" if options.shared else folder.path / "pool"
         storage = f"simulated-{world.root}" if options.shared else f"simulated-{folder.uuid}"
         self._images = SimImages(settings.pool, pool, storage)
-        self.host = SimHost(world, folder, self._images, options, clock=clock, sleep=sleep)
+        terms = Terms(
+            pool=settings.pool,
+            cpu_models=offered_models(options, settings.offer_cpu),
+            numa=simulated_nodes(options),
+        )
+        self.host = SimHost(world, folder, self._images, options, terms=terms, clock=clock, sleep=sleep)
         self.images: Images = self._images
         self.runtime: Runtime = SimRuntime(self.host)
         self.mover: Mover = SimMover(self.host)
@@ -81,6 +87,8 @@ class SimulatedDriver:
             bridges=(self._settings.bridge,) if self._settings.bridge else (),
             versions={"simulated": "1"},
             migrate_uri=f"simulated://{host.folder.path}",
+            cpu_models=host.terms.cpu_models,
+            numa=host.terms.numa,
         )
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from agent.drivers.simulated.images import SimImages
 from agent.drivers.simulated.records import SimDomain
 from agent.drivers.simulated.uri import SimulatedOptions
 from agent.drivers.simulated.world import HostFolder, World
+from agent.terms import Terms
 from protocol.commands import CommandError
 
 
@@ -21,6 +22,7 @@ class SimHost:
         images: SimImages,
         options: SimulatedOptions,
         *,
+        terms: Terms,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
     ) -> None:
@@ -28,6 +30,7 @@ class SimHost:
         self.folder = folder
         self.images = images
         self.options = options
+        self.terms = terms
         self.clock = clock
         self.sleep = sleep
 

@@ -12,6 +12,7 @@ from agent.drivers.simulated.images import disk_names
 from agent.drivers.simulated.records import Job, SimDomain
 from agent.drivers.simulated.runtime import refuse_conflict
 from agent.drivers.simulated.world import HostFolder
+from agent.terms import refuse_mispinned, refuse_unfit
 from protocol.commands import CommandError, Migrate, Migrated, VmPlan
 from protocol.messages import MigrationProgress
 
@@ -36,6 +37,7 @@ class SimMover:
             missing = host.images.missing(image)
             if missing:
                 raise CommandError("not_found", f"{missing[0]} is not in the pool; nothing was prepared")
+        refuse_unfit(plan, host.terms)
         refuse_conflict(host.folder, plan)
         if host.folder.read(plan.uuid) is not None:
             raise CommandError(
@@ -94,6 +96,7 @@ class SimMover:
             raise CommandError(
                 "failed", f"the migration of {domain.name} failed: its label says so; it goes on here"
             )
+        refuse_mispinned(domain.name, len(domain.numa_nodes), order)
         there = target.read(domain.uuid)
         if there is not None and there.active:
             raise CommandError("exists", f"{domain.name} runs on the target as well; stop one of the two")
@@ -109,6 +112,7 @@ class SimMover:
             total=domain.memory_mib * _MIB,
             bandwidth=domain.memory_mib * _MIB / seconds,
             downtime_ms=min(order.max_downtime_ms, 50),
+            numa_nodes=tuple(facts.node for facts in order.numa),
         )
 
     def _check_disks(self, order: Migrate, domain: SimDomain, target: HostFolder) -> None:

@@ -13,7 +13,8 @@ from protocol.messages import DomainState
 class SimDomain(msgspec.Struct, frozen=True, kw_only=True):
     """A domain. `started_at` and `stopped_at` are seconds since the epoch.
 
-    They and `start_id` are kept through migrations.
+    They and `start_id` are kept through migrations. `cpu_model` empty = the default; `numa_nodes` are its
+    host's nodes that it is pinned to.
     """
 
     uuid: str
@@ -29,6 +30,8 @@ class SimDomain(msgspec.Struct, frozen=True, kw_only=True):
     start_id: str = ""
     started_at: float = 0.0
     stopped_at: float = 0.0
+    cpu_model: str = ""
+    numa_nodes: tuple[int, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -42,7 +45,10 @@ class SimDomain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A migration: host folders by hypervisor uuid, seconds, bytes; `outcome` once it has ended."""
+    """A migration: host folders by hypervisor uuid, seconds, bytes; `outcome` once it has ended.
+
+    `numa_nodes` are those of the target that the domain is pinned to from then on.
+    """
 
     uuid: str
     source: str
@@ -52,6 +58,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     bandwidth: float
     downtime_ms: int
+    numa_nodes: tuple[int, ...] = ()
     outcome: Literal["", "moved", "aborted", "failed"] = ""
     reason: str = ""
 

@@ -11,6 +11,7 @@ from agent.drivers.simulated.host import SimHost
 from agent.drivers.simulated.images import disk_names
 from agent.drivers.simulated.records import SimDomain
 from agent.drivers.simulated.world import HostFolder
+from agent.terms import refuse_unfit
 from protocol.commands import Adopted, CommandError, ConsoleText, Inspected, Stamp, VmPlan
 from protocol.spec import Memory, VmSpec, decode_spec, encode_spec
 from protocol.spec.fields import is_name
@@ -38,6 +39,7 @@ class SimRuntime:
             known = host.folder.read(plan.uuid)
             if known is not None and known.active:
                 return
+            refuse_unfit(plan, host.terms)
             names = disk_names(plan)
             host.images.make_disks(names, f"disk of {plan.spec.key}\n")
             host.folder.write(
@@ -52,6 +54,8 @@ class SimRuntime:
                     spec=encode_spec(plan.spec),
                     stamp=plan.stamp,
                     disks=names,
+                    cpu_model=plan.cpu_model or "",
+                    numa_nodes=plan.numa_nodes,
                 )
             )
 

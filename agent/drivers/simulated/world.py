@@ -160,6 +160,9 @@ class World:
                 _ended(job, "failed", "the target's hypervisor is away; the domain goes on at the source")
             )
         elif job.due(now):
+            if here.numa_nodes != job.numa_nodes:
+                # Before the move, which is one step: a domain never stands on two hosts.
+                source.write(msgspec.structs.replace(here, numa_nodes=job.numa_nodes))
             source.file(job.uuid).rename(target.file(job.uuid))
             self.end(_ended(job, "moved", ""))
 
