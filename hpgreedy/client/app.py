@@ -10,29 +10,24 @@ import typer
 from hpgreedy.client.arguments import COMMON_OPTIONS, Line
 from hpgreedy.client.errors import DONE
 from hpgreedy.client.screen import Screen
+from hpgreedy.client.simulate_app import SETTINGS, simulate
 from hpgreedy.client.usage import USAGE_ERRORS, explain_usage, seconds, whole
 
 _EPILOG = (
     "Every verb also takes: " + "; ".join(f"{name}: {text}" for name, text in COMMON_OPTIONS.items()) + "."
 )
-_SETTINGS: dict[str, Any] = {
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-    "rich_markup_mode": None,
-}
 app = typer.Typer(
     help="Ask the coordinator of an HP Greedy cluster. The coordinator's address stands before the verb; "
     "without a verb the prompt opens.",
     epilog=_EPILOG,
-    **_SETTINGS,
+    **SETTINGS,
 )
-vm = typer.Typer(help="Virtual machines.", **_SETTINGS)
-host = typer.Typer(help="Hosts.", **_SETTINGS)
-op = typer.Typer(help="Operations: what is in flight and what has ended.", **_SETTINGS)
-image = typer.Typer(help="Images that VMs boot from.", **_SETTINGS)
-token = typer.Typer(help="Join tokens for hosts and clients.", **_SETTINGS)
-algorithm = typer.Typer(help="Placement algorithms.", **_SETTINGS)
-simulate = typer.Typer(help="Plan with a cluster file; no coordinator is asked.", **_SETTINGS)
+vm = typer.Typer(help="Virtual machines.", **SETTINGS)
+host = typer.Typer(help="Hosts.", **SETTINGS)
+op = typer.Typer(help="Operations: what is in flight and what has ended.", **SETTINGS)
+image = typer.Typer(help="Images that VMs boot from.", **SETTINGS)
+token = typer.Typer(help="Join tokens for hosts and clients.", **SETTINGS)
+algorithm = typer.Typer(help="Placement algorithms.", **SETTINGS)
 _GROUPS = {
     "vm": vm, "host": host, "op": op, "image": image, "token": token, "algorithm": algorithm,
     "simulate": simulate,
@@ -332,26 +327,6 @@ def algorithm_list(ctx: typer.Context) -> None:
     from hpgreedy.client.verbs import views
 
     views.algorithm_list(ctx.obj)
-
-
-@simulate.command("place")
-def simulate_place(
-    ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="A cluster file; - is standard input.")],
-    algorithm: Annotated[
-        str, typer.Option(metavar="NAME", help="Place with this algorithm; docs/placement.md has them.")
-    ] = "greedy",
-    seed: Annotated[
-        int,
-        typer.Option(
-            parser=whole("--seed", 0, 2**53), metavar="S", help="What chance is drawn from, where it is."
-        ),
-    ] = 0,
-) -> None:
-    """Place the VMs of a cluster file that have no host, in file order; exits 1 when some fit nowhere."""
-    from hpgreedy.client.verbs import simulate as verb
-
-    verb.place(ctx.obj, file, algorithm, seed)
 
 
 VERBS = ("submit", "status", "export", "join", *_GROUPS)
