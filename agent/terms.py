@@ -63,7 +63,7 @@ def planned_nodes(plan: VmPlan, numa: Sequence[NumaFacts]) -> tuple[NumaFacts, .
         raise CommandError(
             "refused",
             f"VM {spec.key} is planned for the NUMA nodes {_listed(wanted)}, and this host has no node "
-            f"{_listed(missing)} but {_listed(here) or 'none at all'}; nothing was changed",
+            f"{_listed(missing)}; its nodes are {_listed(here) or 'not known'}; nothing was changed",
         )
     return tuple(here[node] for node in wanted)
 

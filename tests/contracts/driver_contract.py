@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 
 from agent.ports import Driver, HostFacts, ReadChunk
@@ -137,6 +138,60 @@ class DriverContract:
         assert pool.storage_id
         assert pool.capacity >= pool.available >= 0
         assert bench.there.driver.images.pools()[0].storage_id != pool.storage_id
+
+    def test_cpu_models_and_numa_nodes_are_named(self, bench: Bench) -> None:
+        facts = bench.here.facts
+        assert facts.cpu_models
+        assert len(set(facts.cpu_models)) == len(facts.cpu_models)
+        assert [node.node for node in facts.numa] == sorted({node.node for node in facts.numa})
+        assert sum(node.cpus for node in facts.numa) == bench.here.driver.meter.capacity().cpus
+        assert all(node.memory_mib > 0 for node in facts.numa)
+
+    def test_a_vm_of_an_offered_model_pinned_to_a_node_runs_and_moves(self, bench: Bench) -> None:
+        model = bench.here.facts.cpu_models[-1]
+        node, there = bench.here.facts.numa[0], bench.there.facts.numa[-1]
+        plan = bench.plan()
+        plan = msgspec.structs.replace(
+            plan,
+            spec=msgspec.structs.replace(plan.spec, cpu_model=model, numa=1),
+            cpu_model=model,
+            numa_nodes=(node.node,),
+        )
+        plan, order = bench.ready_to_move(plan)
+        assert code_of(lambda: bench.here.driver.mover.migrate(order, ignore)) == "bad_arguments"
+        assert bench.here.driver.runtime.inspect(plan.uuid).state == "running"
+        two = msgspec.structs.replace(order, numa=(there, there))
+        assert code_of(lambda: bench.here.driver.mover.migrate(two, ignore)) == "bad_arguments"
+        bench.here.driver.mover.migrate(msgspec.structs.replace(order, numa=(there,)), ignore)
+        assert bench.there.driver.runtime.inspect(plan.uuid).state == "running"
+        assert not bench.here.driver.runtime.inspect(plan.uuid).present
+
+    def test_a_floating_vm_is_not_pinned_by_its_migration(self, bench: Bench) -> None:
+        plan, order = bench.ready_to_move()
+        pinning = msgspec.structs.replace(order, numa=(bench.there.facts.numa[0],))
+        assert code_of(lambda: bench.here.driver.mover.migrate(pinning, ignore)) == "bad_arguments"
+        assert bench.here.driver.runtime.inspect(plan.uuid).state == "running"
+
+    @pytest.mark.parametrize(
+        ("in_plan", "in_spec", "code"),
+        [
+            ({"cpu_model": "no-such-model"}, {}, "refused"),
+            ({"numa_nodes": (1000,)}, {"numa": 1}, "refused"),
+            ({"numa_nodes": (0, 0)}, {}, "bad_arguments"),
+            ({}, {"pool": "no-such-pool"}, "refused"),
+        ],
+    )
+    def test_a_model_node_or_pool_that_is_not_here_is_refused(
+        self, bench: Bench, in_plan: dict[str, Any], in_spec: dict[str, Any], code: str
+    ) -> None:
+        plan = bench.plan()
+        spec = msgspec.structs.replace(plan.spec, **in_spec)
+        plan = msgspec.structs.replace(plan, spec=spec, **in_plan)
+        bench.here.driver.images.ensure(bench.image, bench.read)
+        assert code_of(lambda: bench.here.driver.runtime.provision(plan)) == code
+        assert code_of(lambda: bench.here.driver.mover.prepare(plan, True)) == code
+        assert report_of(bench.here, plan.uuid) is None
+        assert bench.here.driver.runtime.remove(plan.uuid, True) == ()
 
     def test_a_provisioned_vm_is_stamped_and_does_not_run(self, bench: Bench) -> None:
         plan = bench.provisioned()

@@ -45,7 +45,10 @@ def plan(name: str, vm: str, image: dict | None = None) -> dict:
 def settings_for(tmp_path: Path, coordinator: FakeCoordinator, name: str = "h1", **changes) -> AgentSettings:
     state = tmp_path / name
     driver = DriverSettings(
-        hypervisor=f"simulated://{tmp_path / 'world'}?cpus=4&memory=16", address="127.0.0.1", state=state
+        hypervisor=f"simulated://{tmp_path / 'world'}?cpus=4&memory=16&numa=2",
+        address="127.0.0.1",
+        state=state,
+        offer_cpu="Nehalem",
     )
     settings = AgentSettings(
         coordinator="127.0.0.1",
@@ -100,6 +103,11 @@ async def test_it_joins_says_hello_and_reports(coordinator: FakeCoordinator, age
     assert (hello.capacity.cpus, hello.capacity.memory_mib) == (4, 8192)
     assert hello.pools
     assert hello.migrate_uri.startswith("simulated:///")
+    assert (hello.cpu_models, hello.offer_cpu) == (("Conroe", "Penryn", "Nehalem"), "Nehalem")
+    assert [(node.node, node.cpuset, node.memory_mib) for node in hello.numa] == [
+        (0, "0-1", 8192),
+        (1, "2-3", 8192),
+    ]
     await coordinator.until(lambda: len(coordinator.of(Report)) >= 3)
     reports = coordinator.of(Report)
     assert [r.seq for r in reports[:3]] == [1, 2, 3]
