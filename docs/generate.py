@@ -24,6 +24,7 @@ from hpgreedy.client.arguments import COMMON_OPTIONS  # noqa: E402
 from hpgreedy.client.prompt import HELP  # noqa: E402
 from hpgreedy.client.verbs.joining import JoinedView  # noqa: E402
 from hpgreedy.client.verbs.simulate import SimulatedPlacements  # noqa: E402
+from hpgreedy.client.verbs.simulate_run import SimulatedRun  # noqa: E402
 from protocol import verbs  # noqa: E402
 from protocol.spec import (  # noqa: E402
     CloudInit,
@@ -44,6 +45,7 @@ ANSWERS = {
     "join": JoinedView,
     "op watch": verbs.OpView,
     "simulate place": SimulatedPlacements,
+    "simulate run": SimulatedRun,
 }
 MADE = "<!-- Made by docs/generate.py from the code; change it there. -->\n\n"
 _FIELD = re.compile(r"^(\w+(?:, \w+)*): (.*)$")

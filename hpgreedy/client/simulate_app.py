@@ -35,3 +35,66 @@ def simulate_place(
     from hpgreedy.client.verbs import simulate as verb
 
     verb.place(ctx.obj, file, algorithm, seed)
+
+
+@simulate.command("run")
+def simulate_run(  # noqa: PLR0917 - typer's parameters are given by name
+    ctx: typer.Context,
+    trace: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TRACE|-]",
+            help="Requests as CSV (second, vcpu, memory_gib, lifetime_s), maybe gzipped; without it they are "
+            "generated.",
+        ),
+    ] = None,
+    hosts: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A cluster file: its hosts, with the VMs on them.")
+    ] = None,
+    host_count: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("--host-count", 1, 100_000),
+            metavar="N",
+            help="That many equal hosts; else as many as hold 95 % of the trace's peak, or 100.",
+        ),
+    ] = None,
+    host_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="Their size, memory in GiB.")
+    ] = "cpu=64,memory=256",
+    requests: Annotated[
+        int,
+        typer.Option(parser=whole("--requests", 1, 10_000_000), metavar="N", help="How many to generate."),
+    ] = 20_000,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("--limit", 1, 2**53),
+            metavar="N",
+            help="Read only the first N requests of the trace.",
+        ),
+    ] = None,
+    algorithms: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="The algorithms to compare; else all.")
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE", help="The VM that fragmentation is measured with; else a large one of the stream."
+        ),
+    ] = None,
+    picture: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Draw the courses over time: a .png or .svg file.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Let requests come and go over time, and compare what several algorithms make of them."""
+    from hpgreedy.client.verbs import simulate_run as verb
+
+    verb.simulate_run(
+        ctx.obj,
+        verb.Wanted(
+            trace=trace, hosts=hosts, host_count=host_count, host_size=host_size, requests=requests,
+            limit=limit, algorithms=algorithms, shape=shape, seed=seed, picture=picture,
+        ),
+    )  # fmt: skip

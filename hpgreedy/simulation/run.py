@@ -1,0 +1,104 @@
+"""Run a stream of requests through a placer."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from hpgreedy.model import Cluster
+from hpgreedy.placement import Fleet, Limits, NotPlaced, Placer
+from hpgreedy.simulation.course import Course, Sample, Shape, sample
+from hpgreedy.simulation.stream import Arrival
+
+SAMPLES = 240
+
+
+class _Run:
+    """The cluster between two requests, and what has been counted so far."""
+
+    def __init__(self, cluster: Cluster, algorithm: str, seed: int, limits: Limits) -> None:
+        self.placer = Placer(Fleet(cluster), limits)
+        self.algorithm, self.seed = algorithm, seed
+        self.leaving: list[tuple[float, int, str]] = []
+        self.last: str | None = None
+        self.placed = self.rejected = self.rejected_cpu = self.moves = self.moved = 0
+
+    def leave(self, now: float) -> None:
+        """Those whose time is up by `now` are gone."""
+        fleet = self.placer.fleet
+        while self.leaving and self.leaving[0][0] <= now:
+            _, _, vm = heapq.heappop(self.leaving)
+            for position in fleet.places(vm):
+                fleet.remove(vm, fleet.hosts[position].key)
+
+    def come(self, number: int, arrival: Arrival) -> None:
+        """A request is placed or refused."""
+        demand = arrival.demand
+        answer = self.placer.place(demand, self.algorithm, seed=self.seed, last=self.last)
+        if isinstance(answer, NotPlaced):
+            self.rejected += 1
+            self.rejected_cpu += demand.cpu
+            return
+        self.last = answer.host
+        self.placed += 1
+        self.moves += len(answer.moves)
+        self.moved += sum(move.memory for move in answer.moves)
+        if arrival.stays is not None:
+            heapq.heappush(self.leaving, (arrival.at + arrival.stays, number, demand.key))
+
+
+def run(
+    cluster: Cluster,
+    arrivals: Sequence[Arrival],
+    algorithm: str,
+    *,
+    seed: int = 0,
+    shape: Shape,
+    limits: Limits,
+    clock: Callable[[], float],
+) -> Course:
+    """What becomes of the stream; `clock` measures what it takes and decides nothing.
+
+    Samples are taken at even times from the first request to the last. Raises SpecError for an unknown
+    algorithm.
+    """
+    state = _Run(cluster, algorithm, seed, limits)
+    begin, end = arrivals[0].at, arrivals[-1].at
+    times = [begin + (end - begin) * (n + 1) / SAMPLES for n in range(SAMPLES)]
+    samples: list[Sample] = []
+    begun, looking = clock(), 0.0
+
+    def look(until: float) -> None:
+        nonlocal looking
+        while len(samples) < SAMPLES and times[len(samples)] < until:
+            at = times[len(samples)]
+            state.leave(at)
+            before = clock()
+            samples.append(sample(state.placer.fleet, shape, at - begin, state.rejected))
+            looking += clock() - before
+
+    for number, arrival in enumerate(arrivals):
+        look(arrival.at)
+        state.leave(arrival.at)
+        state.come(number, arrival)
+    look(float("inf"))
+    return _course(state, arrivals, tuple(samples), clock() - begun - looking)
+
+
+def _course(state: _Run, arrivals: Sequence[Arrival], samples: tuple[Sample, ...], seconds: float) -> Course:
+    count = len(samples)
+    return Course(
+        algorithm=state.algorithm,
+        placed=state.placed,
+        rejected=state.rejected,
+        rejected_cpu=state.rejected_cpu / sum(arrival.demand.cpu for arrival in arrivals),
+        moves=state.moves,
+        moved=state.moved,
+        hosts_peak=max(each.hosts_used for each in samples),
+        hosts_mean=sum(each.hosts_used for each in samples) / count,
+        cpu_mean=sum(each.cpu for each in samples) / count,
+        memory_mean=sum(each.memory for each in samples) / count,
+        fragmentation_mean=sum(each.fragmentation for each in samples) / count,
+        seconds=seconds,
+        samples=samples,
+    )
