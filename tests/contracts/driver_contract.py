@@ -165,6 +165,7 @@ class DriverContract:
         bench.here.driver.mover.migrate(msgspec.structs.replace(order, numa=(there,)), ignore)
         assert bench.there.driver.runtime.inspect(plan.uuid).state == "running"
         assert not bench.here.driver.runtime.inspect(plan.uuid).present
+        bench.here.driver.runtime.remove(plan.uuid, True)
 
     def test_a_floating_vm_is_not_pinned_by_its_migration(self, bench: Bench) -> None:
         plan, order = bench.ready_to_move()

@@ -113,6 +113,10 @@ def test_a_pinned_vm_boots_on_its_node_and_is_pinned_to_the_targets_after_moving
 
     there = one_cpu_of(bench, "h2", last=True)
     two.call("mover.prepare", plan, False)
+    nowhere = msgspec.structs.replace(there, node=999)
+    refused = one.refusal("mover.migrate", msgspec.structs.replace(order, numa=(nowhere,)), print)
+    assert "node 999" in refused.message
+    assert "running on this host" in refused.message
     one.migrate(msgspec.structs.replace(order, numa=(there,)))
     onto_one = ({"0": there.cpuset, "1": there.cpuset}, there.cpuset, str(there.node))
     assert pins(bench, "h2", "pinned") == onto_one
