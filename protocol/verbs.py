@@ -28,7 +28,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class VmView(Answer, frozen=True, kw_only=True):
     """A VM. `state`: pending, provisioning, starting, running, paused, migrating, stopping, stopped,
     crashed, missing, unknown (its host is unreachable) or deleting; `desired`: running or stopped.
-    `memory` and the other sizes are MiB. `operation` = the open operation, if any.
+    `memory` and the other sizes are MiB. `operation` = the open operation, if any. `runner_up` = the host
+    that would have been next when it was placed. `cpu_model` = what its guest sees, None = the hypervisor's
+    default; `numa_nodes` = the nodes of its host that it is pinned to.
     """
 
     id: str | int
@@ -49,6 +51,9 @@ class VmView(Answer, frozen=True, kw_only=True):
     pinned: bool = False
     operation: int | None = None
     why_here: str = ""
+    runner_up: str | None = None
+    cpu_model: str | None = None
+    numa_nodes: tuple[int, ...] = ()
     problem: str = ""
     created: float = 0.0
     spec: dict[str, Any] = {}

@@ -13,7 +13,6 @@ from hpgreedy.coordinator.access import Caller
 from hpgreedy.coordinator.core import Core
 from hpgreedy.operations.context import Refusal, Tell
 from hpgreedy.operations.records import HostRecord, Waiting
-from hpgreedy.operations.world import HostLive
 from protocol.codec import encode, new_id
 from protocol.commands import Args
 from protocol.messages import (
@@ -170,7 +169,7 @@ class AgentDoor:
 
     def _alive(self, record: HostRecord) -> bool:
         world = self._core.world
-        left = world.live.get(record.name, HostLive()).left
+        left = world.live_of(record.name).left
         return not left and world.heard_lately(record.name, self._core.now())
 
     async def _known(self, peer: bytes, name: str, message_id: str, body: Message) -> None:

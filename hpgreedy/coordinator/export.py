@@ -23,7 +23,7 @@ _STATES: dict[HostState, Literal["up", "draining", "down"]] = {
 
 def cluster_file(world: World, now: Now) -> ClusterExport:
     """Hosts with what they offer, and VMs with their specs and where they are."""
-    hosts = (_host(host) for host in world.cluster(now).hosts.values())
+    hosts = (_host(host) for host in world.fleet(now).hosts)
     return ClusterExport(
         hosts=tuple(encode_spec(host) for host in hosts),
         vms=tuple(encode_spec(_vm(world, vm)) for vm in world.vms.values()),

@@ -180,13 +180,14 @@ async def vm_console_log(core: Core, caller: Caller, ask: verbs.VmConsoleLog) ->
 def host_list(core: Core, caller: Caller, ask: verbs.Nothing) -> tuple[verbs.HostView, ...]:
     """All hosts in the order in which they joined."""
     now = core.now()
-    cluster = core.world.cluster(now)
-    return tuple(host_view(core.world, name, now, cluster) for name in core.world.hosts)
+    fleet = core.world.fleet(now)
+    return tuple(host_view(core.world, name, now, fleet) for name in core.world.hosts)
 
 
 def host_show(core: Core, caller: Caller, ask: verbs.ById) -> verbs.HostView:
     """One host."""
-    return host_view(core.world, find_host(core, ask.id), core.now())
+    name, now = find_host(core, ask.id), core.now()
+    return host_view(core.world, name, now, core.world.fleet(now))
 
 
 def op_list(core: Core, caller: Caller, ask: verbs.OpList) -> tuple[verbs.OpView, ...]:
@@ -342,10 +343,13 @@ def status(core: Core, caller: Caller, ask: verbs.Nothing) -> verbs.StatusView:
 def _problems(core: Core, hosts: tuple[verbs.HostView, ...]) -> list[str]:
     found = [f"host {host.name} is {host.state}: {host.problem}" for host in hosts if host.problem]
     found += [vm.problem for vm in core.world.vms.values() if vm.problem]
-    known = {vm.uuid for vm in core.world.vms.values()}
     for name, live in core.world.live.items():
         for domain in live.report.domains if live.report is not None else ():
-            if domain.ours and domain.uuid not in known and domain.cluster == core.world.meta.cluster:
+            if (
+                domain.ours
+                and domain.uuid not in core.world.by_uuid
+                and domain.cluster == core.world.meta.cluster
+            ):
                 found.append(
                     f"{name} has the domain {domain.name} ({domain.uuid}) of this cluster, "
                     "which is not in the cluster's records"

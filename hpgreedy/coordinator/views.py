@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from hpgreedy.model import Cluster, HostState
+from hpgreedy.model import HostState
 from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
-from hpgreedy.operations.world import HostLive, Now, World
+from hpgreedy.operations.world import Now, World
+from hpgreedy.placement import Fleet
 from protocol.messages import MigrationProgress
 from protocol.spec import encode_spec
 from protocol.verbs import ForeignDomain, HostView, ImageView, OpStep, OpView, VmView
@@ -29,15 +30,16 @@ def vm_state(world: World, vm: VmRecord, now: Now) -> str:
     """The state of a VM as `VmView` documents it."""
     if vm.operation is not None:
         op = world.operations[vm.operation]
-        return _BY_OPERATION.get((op.kind, op.state)) or _BY_KIND.get(op.kind, op.state)
-    if vm.host not in world.hosts:
+        if op.state != "pending":
+            return _BY_OPERATION.get((op.kind, op.state)) or _BY_KIND.get(op.kind, op.state)
+    if vm.host is None or vm.host not in world.hosts:
         return "unknown"
     state, _ = world.host_state(vm.host, now)
     if state in (HostState.UNREACHABLE, HostState.DOWN):
         return "unknown"
     domain = world.domain(vm)
     if domain is None:
-        reported = world.live.get(vm.host, HostLive()).report is not None
+        reported = world.live_of(vm.host).report is not None
         return vm.desired if world.settling(vm, now) else ("missing" if reported else "unknown")
     return _BY_DOMAIN.get(domain.state, domain.state)
 
@@ -64,22 +66,24 @@ def vm_view(world: World, vm: VmRecord, now: Now, *, whole: bool = False) -> VmV
         pinned=vm.spec.pinned,
         operation=vm.operation,
         why_here=vm.why_here,
+        runner_up=vm.runner_up,
+        cpu_model=vm.cpu_model,
+        numa_nodes=vm.numa_nodes,
         problem=vm.problem,
         created=vm.created,
         spec=encode_spec(vm.spec) if whole else {},
     )
 
 
-def host_view(world: World, name: str, now: Now, cluster: Cluster | None = None) -> HostView:
-    """A host with what is given out on it; `cluster` is computed when it is not at hand."""
-    record, live = world.hosts[name], world.live.get(name, HostLive())
-    cluster = cluster or world.cluster(now)
-    host, used = cluster.hosts[name], cluster.used(name)
+def host_view(world: World, name: str, now: Now, fleet: Fleet) -> HostView:
+    """A host with what is given out on it, by the world's fleet."""
+    record, live = world.hosts[name], world.live_of(name)
+    position = fleet.position[name]
+    host, used = fleet.hosts[position], fleet.used(position)
     state, problem = world.host_state(name, now)
     shown = "left" if live.left else {"down": "hypervisor-down"}.get(state.value, state.value)
     usage = live.report.usage if live.report is not None else None
-    pools = live.report.pools if live.report is not None and live.report.pools else record.hello.pools
-    here = tuple(vm.spec.id for vm in world.vms.values() if vm.host == name)
+    here = tuple(world.vms[key].spec.id for key in world.on_host.get(name, ()))
     hello = record.hello
     return HostView(
         name=name,
@@ -105,7 +109,7 @@ def host_view(world: World, name: str, now: Now, cluster: Cluster | None = None)
         versions=hello.versions,
         labels=hello.labels,
         resources=host.resources,
-        pools=tuple(msgspec.to_builtins(pool) for pool in pools),
+        pools=tuple(msgspec.to_builtins(pool) for pool in world.pools(name)),
         networks=hello.networks,
         bridges=hello.bridges,
         migrate_uri=hello.migrate_uri,
@@ -117,8 +121,6 @@ def host_view(world: World, name: str, now: Now, cluster: Cluster | None = None)
 
 def foreign_domains(world: World, name: str) -> list[ForeignDomain]:
     """The domains on a host that are none of this cluster's VMs."""
-    report = world.live.get(name, HostLive()).report
-    ours = {vm.uuid for vm in world.vms.values()}
     return [
         ForeignDomain(
             name=domain.name,
@@ -128,8 +130,8 @@ def foreign_domains(world: World, name: str) -> list[ForeignDomain]:
             cpu=domain.cpus,
             memory=domain.memory_mib,
         )
-        for domain in (report.domains if report is not None else ())
-        if domain.uuid not in ours
+        for domain in world.live_of(name).domains.values()
+        if domain.uuid not in world.by_uuid
     ]
 
 

@@ -121,15 +121,10 @@ class Context:
         """Put every record back as it was; for an event that could not be handled to its end."""
         while self._undo:
             self._undo.pop()()
-        self.world.open = {number: None for number, op in self.world.operations.items() if not op.done}
 
     def put_operation(self, op: OperationRecord) -> OperationRecord:
         """Keep an operation."""
         self._put("operation", self.world.operations, op.id, op)
-        if op.done:
-            self.world.open.pop(op.id, None)
-        else:
-            self.world.open[op.id] = None
         return op
 
     def new_operation(self, kind: str, state: str, owner: str, **fields: Any) -> OperationRecord:

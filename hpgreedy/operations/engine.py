@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -54,10 +54,11 @@ class Engine:
 
         def act(ctx: Context) -> None:
             for op in self.world.open_operations():
-                if not op.waiting and op.state != "making_room":
+                kind = TABLE[op.kind]
+                if op.state in kind.child:
+                    kind.child[op.state](ctx, op)
+                elif not op.waiting and op.state in kind.enter:
                     begin(ctx, ctx.note(op, "taken up again after a restart of the coordinator"))
-                elif op.state == "making_room":
-                    self._children_ended(ctx, op)
 
         return self.run(now, act)
 
@@ -78,11 +79,11 @@ class Engine:
             )
             if new != old:
                 ctx.put_host(new)
-            live = self.world.live.get(hello.name, HostLive())
+            live = self.world.live_of(hello.name)
             self.world.live[hello.name] = msgspec.structs.replace(
                 live, heard=now.mono, heard_wall=now.wall, left=False
             )
-            ctx.tells.extend(self._again(hello.name))
+            ctx.tells.extend(tell for tell in self._open() if tell.host == hello.name)
 
         return self.run(now, act)
 
@@ -90,7 +91,7 @@ class Engine:
         """A host's regular report."""
 
         def act(ctx: Context) -> None:
-            before = self.world.live.get(name, HostLive())
+            before = self.world.live_of(name)
             self._measure(before, report)
             self.world.live[name] = HostLive(heard=now.mono, heard_wall=now.wall, report=report)
             if report.hypervisor_up:
@@ -102,7 +103,7 @@ class Engine:
         """A host's agent has stopped in good order."""
 
         def act(ctx: Context) -> None:
-            live = self.world.live.get(name, HostLive())
+            live = self.world.live_of(name)
             self.world.live[name] = msgspec.structs.replace(live, left=True)
 
         return self.run(now, act)
@@ -162,10 +163,8 @@ class Engine:
                     begin(ctx, op)
             self._forget_requests(ctx)
             just_told = {tell.waiting.id for tell in ctx.tells}
-            for name in self.world.hosts:
-                if self.world.heard_lately(name, now):
-                    again = self._unconfirmed(name, now)
-                    ctx.tells.extend(tell for tell in again if tell.waiting.id not in just_told)
+            again = [tell for tell in self._unconfirmed(now) if tell.waiting.id not in just_told]
+            ctx.tells.extend(again)
 
         return self.run(now, act)
 
@@ -183,24 +182,15 @@ class Engine:
             number = ctx.ended.pop(0)
             self.progress.pop(number, None)
             self._retry_at.pop(number, None)
-            parent = self.world.operations[number].parent
-            if parent is not None and parent in self.world.open:
-                self._children_ended(ctx, self.world.operations[parent])
+            parent = self.world.operations.get(self.world.operations[number].parent or 0)
+            if parent is not None and not parent.done and parent.state in TABLE[parent.kind].child:
+                TABLE[parent.kind].child[parent.state](ctx, parent)
         for number, at in ctx.retries.items():
             if number in self.world.open:
                 self._retry_at[number] = at
         for tell in ctx.tells:
             self._sent[tell.waiting.id] = ctx.now.mono
         return Outcome(ctx, tuple(ctx.tells))
-
-    def _children_ended(self, ctx: Context, op: OperationRecord) -> None:
-        handler = TABLE[op.kind].child.get(op.state)
-        for number in op.children:
-            child = self.world.operations.get(number)
-            if handler is not None and child is not None and child.done:
-                op = handler(ctx, op, child)
-                if op.state != "making_room":
-                    return
 
     def _waiting_for(self, command: str) -> OperationRecord | None:
         parts = command.split(".")
@@ -211,22 +201,18 @@ class Engine:
             return None
         return op
 
-    def _again(self, host: str) -> list[Tell]:
-        return [
-            Tell(host, op.id, item)
-            for op in self.world.open_operations()
-            for item in op.waiting
-            if item.host == host
-        ]
+    def _open(self) -> Iterator[Tell]:
+        """The commands that operations wait for, oldest first."""
+        for op in self.world.open_operations():
+            for item in op.waiting:
+                yield Tell(item.host, op.id, item)
 
-    def _unconfirmed(self, host: str, now: Now) -> list[Tell]:
+    def _unconfirmed(self, now: Now) -> Iterator[Tell]:
         patience = self.world.settings.resend_after
-        return [
-            tell
-            for tell in self._again(host)
-            if tell.waiting.id not in self._accepted
-            and now.mono - self._sent.get(tell.waiting.id, float("-inf")) >= patience
-        ]
+        for tell in self._open():
+            overdue = now.mono - self._sent.get(tell.waiting.id, float("-inf")) >= patience
+            if overdue and tell.waiting.id not in self._accepted and self.world.heard_lately(tell.host, now):
+                yield tell
 
     def _forget(self, command: str) -> None:
         self._sent.pop(command, None)

@@ -6,7 +6,6 @@ import msgspec
 
 from hpgreedy.operations.context import Context
 from hpgreedy.operations.records import VmRecord
-from hpgreedy.operations.world import HostLive
 from protocol.messages import DomainReport, Report
 
 
@@ -16,11 +15,13 @@ def compare(ctx: Context, host: str, report: Report, only: str | None = None) ->
     `only` limits it to one domain's uuid. Nothing is started, stopped or deleted here: a VM that is not as
     desired is shown as such.
     """
-    by_uuid = {domain.uuid: domain for domain in report.domains}
-    for vm in list(ctx.world.vms.values()):
+    world, by_uuid = ctx.world, {domain.uuid: domain for domain in report.domains}
+    keys = dict.fromkeys(world.on_host.get(host, ()))
+    keys.update((world.by_uuid[uuid], None) for uuid in by_uuid if uuid in world.by_uuid)
+    for vm in [world.vms[key] for key in keys]:
         if vm.operation is not None or not vm.made or (only is not None and vm.uuid != only):
             continue
-        if ctx.world.settling(vm, ctx.now):
+        if world.settling(vm, ctx.now):
             continue
         domain = by_uuid.get(vm.uuid)
         if vm.host == host:
@@ -52,7 +53,7 @@ def _problem(vm: VmRecord, domain: DomainReport | None, host: str) -> str:
 def _check_elsewhere(ctx: Context, vm: VmRecord, host: str) -> None:
     """A running domain of ours on another host: somebody moved it by hand, or it runs twice."""
     assert vm.host is not None
-    at_home = ctx.world.live.get(vm.host, HostLive())
+    at_home = ctx.world.live_of(vm.host)
     if at_home.report is None or not ctx.world.heard_lately(vm.host, ctx.now):
         problem = f"{vm.key} runs on {host}, and its own host {vm.host} is silent: it may run twice"
     elif ctx.world.runs(vm):
@@ -60,7 +61,10 @@ def _check_elsewhere(ctx: Context, vm: VmRecord, host: str) -> None:
     else:
         why = f"it was moved from {vm.host} to {host} outside the cluster's care"
         ctx.alarm(f"{vm.key}: {why}; the cluster follows")
-        ctx.put_vm(msgspec.structs.replace(vm, host=host, why_here=why, problem=""))
+        moved = msgspec.structs.replace(
+            vm, host=host, numa_nodes=(), why_here=why, runner_up=None, problem=""
+        )
+        ctx.put_vm(moved)
         return
     if problem != vm.problem:
         ctx.alarm(problem)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from hpgreedy.model import Demand
 from protocol.commands import Stamp, VmPlan
 from protocol.messages import Hello
 from protocol.spec import ImageManifest, VmSpec, decode_spec, encode_spec
@@ -14,12 +16,14 @@ Desired = Literal["running", "stopped"]
 R = TypeVar("R")
 
 
-class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """A VM the cluster is responsible for. Memory in MiB.
 
     `host` is where it is, or where it is going to be made while it is new (`made` False). `operation` is
     the open operation that has hold of it. `adopted` = it was there before; its disks are not ours, so it
-    is never moved to make room.
+    is never moved to make room. `cpu_model` is what its guest sees, None = the hypervisor's default.
+    `numa_nodes` are the numbers of the nodes of its host that it is pinned to. `runner_up` is the host that
+    would have been next.
     """
 
     spec: VmSpec
@@ -37,16 +41,25 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     operation: int | None = None
     image: ImageManifest | None = None
     kernel_image: ImageManifest | None = None
+    cpu_model: str | None = None
+    numa_nodes: tuple[int, ...] = ()
     why_here: str = ""
+    runner_up: str | None = None
     problem: str = ""
+
+    @cached_property
+    def demand(self) -> Demand:
+        """What it takes from and asks of a host, with the CPU model that it got."""
+        asked = Demand.of_spec(self.spec)
+        return asked if self.cpu_model is None else msgspec.structs.replace(asked, cpu_model=self.cpu_model)
 
     @property
     def key(self) -> str:
         """The key of the VM's id."""
         return self.spec.key
 
-    def plan(self, cluster: str, site: str) -> VmPlan:
-        """The VM as a host needs to know it."""
+    def plan(self, cluster: str, site: str, numa_nodes: tuple[int, ...] | None = None) -> VmPlan:
+        """The VM as a host needs to know it; `numa_nodes` when they are not those of its present host."""
         stamp = Stamp(operation=str(self.made_by), owner=self.owner, cluster=cluster, site=site)
         return VmPlan(
             spec=self.spec,
@@ -57,6 +70,8 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             stamp=stamp,
             image=self.image,
             kernel_image=self.kernel_image,
+            cpu_model=self.cpu_model,
+            numa_nodes=self.numa_nodes if numa_nodes is None else numa_nodes,
         )
 
 

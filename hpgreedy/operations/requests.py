@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from hpgreedy.model import Demand, Host, HostState
+from hpgreedy.model import Demand, HostState
 from hpgreedy.operations.context import Context, Refusal
-from hpgreedy.operations.kinds.base import begin
+from hpgreedy.operations.cpu import is_kvm
+from hpgreedy.operations.kinds.base import begin, proceed
 from hpgreedy.operations.records import OperationRecord, VmRecord
-from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer
+from hpgreedy.placement import Move, NotPlaced, Placed, Placer
 from protocol.spec import ImageManifest, SpecError, VmSpec
 
 MAC_PREFIX = "52:54:00"
@@ -23,7 +24,6 @@ class Planned(msgspec.Struct, frozen=True):
 
     spec: VmSpec
     placed: Placed
-    host: Host
     image: ImageManifest | None
     kernel_image: ImageManifest | None
 
@@ -53,38 +53,50 @@ def migrate(
         raise Refusal("refused", f"{vm.key} does not run, so there is nothing to migrate live")
     if to is not None and to == vm.host:
         raise Refusal("refused", f"{vm.key} is on {to} already", "to")
-    demand = msgspec.structs.replace(Demand.of_spec(vm.spec), wanted_host=to)
-    answer = Placer(Fleet(ctx.world.cluster(ctx.now))).decide(demand, MIGRATION_ALGORITHM)
+    demand = msgspec.structs.replace(vm.demand, wanted_host=to)
+    answer = Placer(ctx.world.fleet(ctx.now)).decide(demand, MIGRATION_ALGORITHM)
     if isinstance(answer, NotPlaced):
-        raise Refusal("refused", answer.why, "to", {"rejections": _rejections(answer)})
-    return start_migration(ctx, owner, vm, answer.host, why or answer.why, bandwidth=bandwidth)
+        raise Refusal("refused", answer.why, "to", details_of(answer))
+    return begin(
+        ctx,
+        new_migration(
+            ctx, owner, vm, answer.host, why or answer.why, numa_nodes=answer.numa_nodes, bandwidth=bandwidth
+        ),
+    )
 
 
-def start_migration(
+def new_migration(
     ctx: Context,
     owner: str,
     vm: VmRecord,
     target: str,
     why: str,
     *,
+    numa_nodes: tuple[int, ...] = (),
     bandwidth: int = 0,
     parent: int | None = None,
 ) -> OperationRecord:
-    """Begin a migration that has been decided."""
+    """A migration that has been decided, not begun; as part of another operation it waits for its turn.
+
+    From now on it has hold of the VM, and of room at both ends.
+    """
     assert vm.host is not None
+    args: dict[str, object] = {"copy": _must_copy(ctx, vm, target), "bandwidth": bandwidth}
+    if vm.numa_nodes or numa_nodes:
+        args["numa"] = {"source": list(vm.numa_nodes), "target": list(numa_nodes)}
     op = ctx.new_operation(
         "migrate",
-        "preparation",
+        "preparation" if parent is None else "pending",
         owner,
         vm=vm.spec.id,
         source=vm.host,
         target=target,
         why=why,
         parent=parent,
-        args={"copy": _must_copy(ctx, vm, target), "bandwidth": bandwidth},
+        args=args,
     )
     ctx.put_vm(msgspec.structs.replace(vm, operation=op.id))
-    return begin(ctx, op)
+    return op
 
 
 def on_vm(ctx: Context, kind: str, state: str, owner: str, vm: VmRecord, **args: object) -> OperationRecord:
@@ -150,12 +162,16 @@ def _refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
 
 
 def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned]:
-    placer = Placer(Fleet(ctx.world.cluster(ctx.now)))
-    number, last = ctx.world.meta.next_operation, ctx.world.meta.last_host
+    """A place for each, on top of those before it; in the fleet they are held until it is asked for again."""
+    world = ctx.world
+    placer = Placer(world.fleet(ctx.now))
+    number, last = world.meta.next_operation, world.meta.last_host
+    deadline = world.clock() + world.settings.room_seconds
     planned = []
     for n, spec in enumerate(specs):
         image, kernel = images_of(ctx, spec, f"vms[{n}]")
         demand = Demand.of_spec(spec)
+        placer.limits = world.limits(max(0.0, deadline - world.clock()))
         try:
             # The number of the operation that is to make it: with it the decision can be run again.
             answer = placer.decide(demand, algorithm, seed=number, last=last)
@@ -167,10 +183,10 @@ def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned
                 "refused",
                 f"{spec.key} was not placed: {answer.why}{accepted}",
                 f"vms[{n}]",
-                {"rejections": _rejections(answer), "ever": answer.ever},
+                {"vm": spec.id, **details_of(answer)},
             )
-        host = placer.fleet.hosts[placer.fleet.position[answer.host]]
-        planned.append(Planned(spec, answer, host, image, kernel))
+        planned.append(Planned(spec, answer, image, kernel))
+        world.tried(spec.key, *(move.vm for move in answer.moves))
         placer.reserve(demand, answer)
         number += 1 + len(answer.moves)
         last = answer.host
@@ -178,18 +194,17 @@ def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned
 
 
 def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationRecord:
-    spec, placed = plan.spec, plan.placed
-    state = "making_room" if placed.moves else "provisioning"
+    spec, placed, hello = plan.spec, plan.placed, ctx.world.hosts[plan.placed.host].hello
     op = ctx.new_operation(
-        "create", state, owner, vm=spec.id, target=placed.host, why=placed.why,
-        args={"algorithm": placed.algorithm},
+        "create", "making_room" if placed.moves else "provisioning", owner, vm=spec.id, target=placed.host,
+        why=placed.why, args={"algorithm": placed.algorithm},
     )  # fmt: skip
     vm = VmRecord(
         spec=spec,
         uuid=uuid,
         macs=_macs(ctx, spec),
-        max_cpu=spec.max_cpu or _can_grow_to(ctx, spec.cpu, plan.host.cpu),
-        max_memory=int(spec.max_memory or _can_grow_to(ctx, int(spec.memory), plan.host.memory)),
+        max_cpu=spec.max_cpu or _can_grow_to(ctx, spec.cpu, hello.capacity.cpus),
+        max_memory=int(spec.max_memory or _can_grow_to(ctx, int(spec.memory), hello.capacity.memory_mib)),
         owner=owner,
         created=ctx.now.wall,
         made_by=op.id,
@@ -197,19 +212,36 @@ def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationReco
         operation=op.id,
         image=plan.image,
         kernel_image=plan.kernel_image,
+        cpu_model=spec.cpu_model or (ctx.world.baseline() if is_kvm(hello) else None),
+        numa_nodes=placed.numa_nodes,
         why_here=placed.why,
+        runner_up=placed.runner_up,
     )
     ctx.put_vm(vm)
     ctx.put_meta(msgspec.structs.replace(ctx.world.meta, last_host=placed.host))
     if not placed.moves:
         return begin(ctx, op)
-    children = tuple(
-        start_migration(
-            ctx, owner, ctx.world.vms[move.vm], move.target, f"makes room for {spec.key}", parent=op.id
-        ).id
-        for move in placed.moves
+    return _create_after(ctx, op, placed.moves)
+
+
+def _create_after(ctx: Context, op: OperationRecord, moves: tuple[Move, ...]) -> OperationRecord:
+    """The moves that make room for a VM, each of them held from now on; the first begins."""
+    steps = tuple(
+        new_migration(
+            ctx,
+            op.owner,
+            ctx.world.vms[move.vm],
+            move.target,
+            f"makes room for {op.vm}",
+            numa_nodes=move.numa_nodes,
+            parent=op.id,
+        )
+        for move in moves
     )
-    return ctx.note(op, f"waits for operation(s) {', '.join(map(str, children))}", children=children)
+    numbers = ", then ".join(str(step.id) for step in steps)
+    op = ctx.note(op, f"waits for operation(s) {numbers}", children=tuple(step.id for step in steps))
+    proceed(ctx, steps[0], "preparation", "its turn has come")
+    return op
 
 
 def _can_grow_to(ctx: Context, size: int, of_host: int) -> int:
@@ -218,35 +250,35 @@ def _can_grow_to(ctx: Context, size: int, of_host: int) -> int:
 
 
 def _refuse_taken_macs(ctx: Context, specs: Sequence[VmSpec]) -> None:
-    taken = {mac: vm.key for vm in ctx.world.vms.values() for mac in vm.macs}
+    asked: dict[str, str] = {}
     for v, spec in enumerate(specs):
         for n, nic in enumerate(spec.nics or ()):
             if nic.mac is None:
                 continue
-            if nic.mac in taken:
+            holder = ctx.world.macs.get(nic.mac) or asked.get(nic.mac)
+            if holder is not None:
                 field = f"vms[{v}].nics[{n}].mac"
-                raise Refusal("bad_request", f"{field} is {nic.mac!r}, which {taken[nic.mac]} has", field)
-            taken[nic.mac] = spec.key
+                raise Refusal("bad_request", f"{field} is {nic.mac!r}, which {holder} has", field)
+            asked[nic.mac] = spec.key
 
 
 def _macs(ctx: Context, spec: VmSpec) -> tuple[str, ...]:
     """Addresses for the VM's cards: the cluster's counter gives each one once."""
-    taken = {mac for vm in ctx.world.vms.values() for mac in vm.macs}
     wanted = [nic.mac for nic in spec.nics] if spec.nics is not None else [None]
     macs: list[str] = []
     for mac in wanted:
-        macs.append(mac or _next_mac(ctx, taken.union(macs)))
+        macs.append(mac or _next_mac(ctx, macs))
     return tuple(macs)
 
 
-def _next_mac(ctx: Context, taken: set[str]) -> str:
+def _next_mac(ctx: Context, own: Sequence[str]) -> str:
     base = int(ctx.world.meta.cluster[:6], 16)
     while True:
         number = ctx.world.meta.next_mac
         ctx.put_meta(msgspec.structs.replace(ctx.world.meta, next_mac=(number + 1) % 2**24))
         tail = f"{(base + number) % 2**24:06x}"
         mac = f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
-        if mac not in taken:
+        if mac not in ctx.world.macs and mac not in own:
             return mac
 
 
@@ -265,5 +297,7 @@ def _must_copy(ctx: Context, vm: VmRecord, target: str) -> bool:
     return not here & there
 
 
-def _rejections(answer: NotPlaced) -> list[dict[str, object]]:
-    return [{**msgspec.to_builtins(item), "sentence": item.sentence()} for item in answer.rejections]
+def details_of(answer: NotPlaced) -> dict[str, object]:
+    """A refusal as values, for whoever asked."""
+    rejections = [{**msgspec.to_builtins(item), "sentence": item.sentence()} for item in answer.rejections]
+    return {"rejections": rejections, "ever": answer.ever}

@@ -10,7 +10,7 @@ ENDED = ("completed", "failed")
 TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "create": {
         "making_room": ("provisioning", "failed"),
-        "provisioning": ("starting", "cleaning"),
+        "provisioning": ("starting", "cleaning", "failed"),
         "starting": ("completed", "cleaning"),
         "cleaning": ("failed",),
     },
@@ -20,7 +20,8 @@ TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "removing": ("completed", "failed"),
     },
     "migrate": {
-        "preparation": ("execution", "rolling_back"),
+        "pending": ("preparation", "failed"),
+        "preparation": ("execution", "rolling_back", "failed"),
         "execution": ("verification",),
         "verification": ("execution", "verification", "finishing", "rolling_back", "failed"),
         "finishing": ("completed",),
@@ -35,7 +36,7 @@ TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
 FIRST: dict[str, tuple[str, ...]] = {
     "create": ("making_room", "provisioning"),
     "delete": ("shutting_down", "destroying"),
-    "migrate": ("preparation",),
+    "migrate": ("pending", "preparation"),
     "start": ("starting",),
     "stop": ("shutting_down",),
     "adopt": ("adopting",),
@@ -50,6 +51,7 @@ WHAT_IT_DOES: dict[str, str] = {
     "shutting_down": "the guest was asked to shut down",
     "destroying": "the domain is stopped without asking the guest",
     "removing": "domain and disks are removed from the host",
+    "pending": "its turn comes when the moves before it have ended; room is held at both ends",
     "preparation": "the target is made ready: images, networks, empty disks where they are copied",
     "execution": "libvirt moves the running domain, peer to peer",
     "verification": "both hosts are asked where the domain runs now; that decides the outcome",

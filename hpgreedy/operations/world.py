@@ -5,12 +5,16 @@ Only `Context` and the engine change it; everything else reads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from hpgreedy.model import Claim, Cluster, Demand, Host, HostState
+from hpgreedy.model import Cluster, HostState
+from hpgreedy.operations.capacity import LiveFleet, all_claims, host_of
+from hpgreedy.operations.cpu import baseline_of
 from hpgreedy.operations.records import (
     KINDS,
     HostRecord,
@@ -22,7 +26,10 @@ from hpgreedy.operations.records import (
     VmRecord,
     from_value,
 )
-from protocol.messages import DomainReport, Report
+from hpgreedy.operations.table import Table
+from hpgreedy.placement import Fleet, Limits
+from hpgreedy.placement.makeroom.plan import no_clock
+from protocol.messages import DomainReport, PoolFacts, Report
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -37,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     growth: factor between a VM's size and the maximum it can grow to, where it names none.
     host_timeout: seconds of silence after which a host counts as unreachable.
+    room_depth, room_seconds: the most live migrations that make room for a VM, and how long a request may
+    look for them.
     """
 
     algorithm: str = "greedy"
@@ -46,13 +55,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     resend_after: float = 3.0
     command_ttl: float = 120.0
     migration_ttl: float = 3600.0
+    room_depth: int = 2
+    room_seconds: float = 1.0
 
 
 SETTLING = 5.0
 """Seconds after an operation in which a report may still be older than the operation's end."""
 
 
-class HostLive(msgspec.Struct, frozen=True, kw_only=True):
+class HostLive(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What is known of a host right now; gone with the process."""
 
     heard: float | None = None
@@ -60,27 +71,65 @@ class HostLive(msgspec.Struct, frozen=True, kw_only=True):
     left: bool = False
     report: Report | None = None
 
+    @cached_property
+    def domains(self) -> dict[str, DomainReport]:
+        """The domains of the last report by uuid."""
+        return {} if self.report is None else {domain.uuid: domain for domain in self.report.domains}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Their names by uuid."""
+        return {uuid: domain.name for uuid, domain in self.domains.items()}
+
+    def offers_as(self, other: HostLive) -> bool:
+        """Whether placement would see no difference, apart from which VMs run."""
+        if (self.heard is None, self.left) != (other.heard is None, other.left):
+            return False
+        here, there = self.report, other.report
+        if here is None or there is None:
+            return here is there
+        return (
+            (here.capacity, here.hypervisor_up, here.problem)
+            == (there.capacity, there.hypervisor_up, there.problem)
+            and [pool.name for pool in here.pools] == [pool.name for pool in there.pools]
+            and self.names == other.names
+        )
+
+
+NOT_HEARD = HostLive()
+
 
 class World:
     """Records by kind and key, and the live state of hosts by name.
 
-    cpu_percent: by domain uuid, 100 = one CPU. settled: by VM key, when its last operation ended
-    (monotonic seconds).
+    open: the operations that have not ended. by_uuid, on_host: the keys of VMs by their domain's uuid and by
+    the host they are on. macs: the key of the VM that has an address. cpu_percent: by domain uuid, 100 = one
+    CPU. settled: by VM key, when its last operation ended (monotonic seconds). clock: monotonic seconds, for
+    what may take only so long; it stands still in a replay.
     """
 
-    def __init__(self, meta: Meta, settings: Settings) -> None:
+    def __init__(self, meta: Meta, settings: Settings, clock: Callable[[], float] = no_clock) -> None:
         self.meta = meta
         self.settings = settings
-        self.vms: dict[str, VmRecord] = {}
-        self.hosts: dict[str, HostRecord] = {}
-        self.operations: dict[int, OperationRecord] = {}
+        self.clock = clock
         self.open: dict[int, None] = {}
+        self.by_uuid: dict[str, str] = {}
+        self.on_host: dict[str, dict[str, None]] = {}
+        self.macs: dict[str, str] = {}
         self.images: dict[str, ImageRecord] = {}
         self.keys: dict[str, KeyRecord] = {}
         self.requests: dict[str, RequestRecord] = {}
-        self.live: dict[str, HostLive] = {}
         self.cpu_percent: dict[str, float] = {}
         self.settled: dict[str, float] = {}
+        self._fleet = LiveFleet(self)
+        self._reported: dict[str, dict[str, None]] = {}
+        self._deadlines: list[tuple[float, str]] = []
+        self._silent: set[str] = set()
+        self._baseline: tuple[str | None] | None = None
+        self.live: Table[str, HostLive] = Table(self._live_changed)
+        self.hosts: Table[str, HostRecord] = Table(self._host_changed)
+        self.operations: Table[int, OperationRecord] = Table(self._operation_changed)
+        self.vms: Table[str, VmRecord] = Table(self._vm_changed)
 
     @classmethod
     def load(
@@ -95,23 +144,28 @@ class World:
             for name, kind in KINDS.items()
         }
         world = cls(records["meta"].get("cluster", fallback), settings)
-        world.vms = dict(sorted(records["vm"].items(), key=lambda item: item[1].created))
-        world.hosts = dict(sorted(records["host"].items(), key=lambda item: item[1].joined))
-        world.operations = {int(key): op for key, op in records["operation"].items()}
-        world.operations = dict(sorted(world.operations.items()))
-        world.open = {number: None for number, op in world.operations.items() if not op.done}
+        for host in sorted(records["host"].values(), key=lambda host: host.joined):
+            world.hosts[host.name] = host
+        for op in sorted(records["operation"].values(), key=lambda op: op.id):
+            world.operations[op.id] = op
+        for vm in sorted(records["vm"].values(), key=lambda vm: vm.created):
+            world.vms[vm.key] = vm
         world.images, world.keys = records["image"], records["key"]
         world.requests = records["request"]
         return world
 
     def open_operations(self) -> Iterator[OperationRecord]:
         """Those that have not ended, oldest first."""
-        return (self.operations[number] for number in list(self.open))
+        return (self.operations[number] for number in sorted(self.open))
+
+    def live_of(self, host: str) -> HostLive:
+        """What is known of the host right now."""
+        return self.live.get(host, NOT_HEARD)
 
     def heard_lately(self, host: str, now: Now) -> bool:
         """Whether the host has said anything within the time after which it counts as unreachable."""
-        heard = self.live.get(host, HostLive()).heard
-        return heard is not None and now.mono - heard <= self.settings.host_timeout
+        heard = self.live_of(host).heard
+        return heard is not None and now.mono <= heard + self.settings.host_timeout
 
     def settling(self, vm: VmRecord, now: Now) -> bool:
         """Whether the VM's last operation ended so recently that reports may be older."""
@@ -119,7 +173,7 @@ class World:
 
     def host_state(self, name: str, now: Now) -> tuple[HostState, str]:
         """The host's state and, when it is not up, why."""
-        record, live = self.hosts[name], self.live.get(name, HostLive())
+        record, live = self.hosts[name], self.live_of(name)
         if live.heard is None:
             return HostState.UNREACHABLE, "it has not been heard of since the coordinator started"
         if live.left:
@@ -133,61 +187,120 @@ class World:
             return HostState.DRAINING, "it is being drained"
         return HostState.UP, ""
 
+    def fleet(self, now: Now) -> Fleet:
+        """Hosts and everything that holds capacity on them: kept and brought up to date, so cheap to ask.
+
+        Whoever changes claims in it to try something calls `tried` first; the next call puts them back.
+        """
+        while self._deadlines and self._deadlines[0][0] < now.mono:
+            _, name = heapq.heappop(self._deadlines)
+            if self.heard_lately(name, now):
+                self._watch(name)
+            else:
+                self._silent.add(name)
+                self._fleet.host_changed(name)
+        return self._fleet.current(now)
+
+    def tried(self, *keys: str) -> None:
+        """The claims of these VMs are about to be changed in the fleet itself."""
+        self._fleet.tried(keys)
+
     def cluster(self, now: Now) -> Cluster:
-        """Hosts and everything that holds capacity on them, as placement sees it."""
-        ours = frozenset(vm.uuid for vm in self.vms.values())
-        hosts = {name: self._host(record, now, ours) for name, record in self.hosts.items()}
-        return Cluster(hosts=hosts, claims=tuple(self._claims()))
+        """The same as a value, made from the records."""
+        hosts = {name: host_of(self, record, now) for name, record in self.hosts.items()}
+        return Cluster(hosts=hosts, claims=tuple(all_claims(self)))
+
+    def limits(self, seconds: float | None = None) -> Limits:
+        """What a search for room is limited by; `seconds` when less than the whole time is left."""
+        return Limits(
+            depth=self.settings.room_depth,
+            seconds=self.settings.room_seconds if seconds is None else seconds,
+            clock=self.clock,
+        )
 
     def domain(self, vm: VmRecord) -> DomainReport | None:
         """The VM's domain in the last report of its host."""
-        if vm.host is None:
-            return None
-        report = self.live.get(vm.host, HostLive()).report
-        if report is None:
-            return None
-        return next((domain for domain in report.domains if domain.uuid == vm.uuid), None)
+        return None if vm.host is None else self.live_of(vm.host).domains.get(vm.uuid)
+
+    def pools(self, host: str) -> tuple[PoolFacts, ...]:
+        """The host's storage pools as far as they are known."""
+        report = self.live_of(host).report
+        return report.pools if report is not None and report.pools else self.hosts[host].hello.pools
 
     def storage_ids(self, host: str) -> frozenset[str]:
         """The storage that the host's pools lie on; empty while that is not known."""
-        report = self.live.get(host, HostLive()).report
-        pools = report.pools if report is not None and report.pools else self.hosts[host].hello.pools
-        return frozenset(pool.storage_id for pool in pools)
+        return frozenset(pool.storage_id for pool in self.pools(host))
 
     def runs(self, vm: VmRecord) -> bool:
         """Whether the last report of its host shows it running."""
         domain = self.domain(vm)
         return domain is not None and domain.state == "running"
 
-    def _host(self, record: HostRecord, now: Now, ours: frozenset[str]) -> Host:
-        live = self.live.get(record.name, HostLive())
-        capacity = live.report.capacity if live.report is not None else record.hello.capacity
-        domains = live.report.domains if live.report is not None else ()
-        state, problem = self.host_state(record.name, now)
-        return Host(
-            key=record.name,
-            cpu=capacity.cpus,
-            memory=capacity.memory_mib,
-            cpu_overcommit=capacity.cpu_overcommit,
-            memory_overcommit=capacity.memory_overcommit,
-            labels=record.hello.labels,
-            resources=capacity.resources,
-            state=state,
-            problem=problem,
-            networks=frozenset(record.hello.networks),
-            bridges=frozenset(record.hello.bridges),
-            names_taken=frozenset(d.name for d in domains if d.uuid not in ours),
-        )
+    def baseline(self) -> str | None:
+        """The richest CPU model that every KVM host of the cluster offers; None without such hosts."""
+        if self._baseline is None:
+            self._baseline = (baseline_of(record.hello for record in self.hosts.values()),)
+        return self._baseline[0]
 
-    def _claims(self) -> Iterator[Claim]:
-        moving = {op.vm_key: op for op in self.open_operations() if op.kind == "migrate"}
-        for key, vm in self.vms.items():
-            demand = Demand.of_spec(vm.spec)
-            ends = {vm.host}
-            if key in moving:
-                ends |= {moving[key].source, moving[key].target}
-            fixed = vm.spec.pinned or vm.adopted or vm.operation is not None
-            movable = not fixed and self.runs(vm)
-            for host in ends - {None}:
-                assert host is not None
-                yield Claim(demand=demand, host=host, movable=movable)
+    # What follows from a change
+
+    def _host_changed(self, name: str, before: HostRecord | None, after: HostRecord | None) -> None:
+        self._baseline = None
+        self._fleet.host_changed(name)
+
+    def _operation_changed(
+        self, number: int, before: OperationRecord | None, after: OperationRecord | None
+    ) -> None:
+        if after is not None and not after.done:
+            self.open[number] = None
+        else:
+            self.open.pop(number, None)
+        for op in (before, after):
+            if op is not None and op.kind == "migrate":
+                self._fleet.vm_changed(op.vm_key)
+
+    def _vm_changed(self, key: str, before: VmRecord | None, after: VmRecord | None) -> None:
+        self._fleet.vm_changed(key)
+        if before is not None:
+            self.by_uuid.pop(before.uuid, None)
+            if before.host is not None:
+                self.on_host[before.host].pop(key, None)
+            for mac in before.macs:
+                if self.macs.get(mac) == key:
+                    del self.macs[mac]
+        if after is not None:
+            self.by_uuid[after.uuid] = key
+            if after.host is not None:
+                self.on_host.setdefault(after.host, {})[key] = None
+            self.macs.update(dict.fromkeys(after.macs, key))
+        if before is None or after is None or before.uuid != after.uuid:
+            # Whether a domain is foreign has changed.
+            for vm in (before, after):
+                for name in self._reported.get(vm.uuid, ()) if vm is not None else ():
+                    self._fleet.host_changed(name)
+
+    def _live_changed(self, name: str, before: HostLive | None, after: HostLive | None) -> None:
+        before, after = before or NOT_HEARD, after or NOT_HEARD
+        if before.heard is None or name in self._silent:
+            self._silent.discard(name)
+            self._watch(name)
+            self._fleet.host_changed(name)
+        elif not after.offers_as(before):
+            self._fleet.host_changed(name)
+        old, new = before.domains, after.domains
+        for uuid in old.keys() - new.keys():
+            self._reported[uuid].pop(name, None)
+            if not self._reported[uuid]:
+                del self._reported[uuid]
+        for uuid in new.keys() - old.keys():
+            self._reported.setdefault(uuid, {})[name] = None
+        for uuid in old.keys() | new.keys():
+            was, now = old.get(uuid), new.get(uuid)
+            if (was is not None and was.state) != (now is not None and now.state) and uuid in self.by_uuid:
+                self._fleet.vm_changed(self.by_uuid[uuid])
+
+    def _watch(self, name: str) -> None:
+        """Look at the host when it would be silent too long, if nothing is heard of it until then."""
+        heard = self.live_of(name).heard
+        if heard is not None:
+            heapq.heappush(self._deadlines, (heard + self.settings.host_timeout, name))

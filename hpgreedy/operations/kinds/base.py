@@ -12,7 +12,7 @@ from protocol.messages import CommandResult
 
 Enter = Callable[[Context, OperationRecord], OperationRecord]
 OnResult = Callable[[Context, OperationRecord, Waiting, CommandResult], OperationRecord]
-OnChild = Callable[[Context, OperationRecord, OperationRecord], OperationRecord]
+OnChild = Callable[[Context, OperationRecord], OperationRecord]
 
 TRANSIENT = frozenset({"hypervisor_down", "expired", "stale_epoch", "busy"})
 """Codes of results that say nothing about the action: it is tried again."""
@@ -23,8 +23,8 @@ MAX_TRIES = 30
 class Kind(msgspec.Struct, frozen=True):
     """Handlers by state: on entering it, on a result that it waited for, on the end of a child.
 
-    `enter` is also called to take a step up again after a restart or a passing failure, so it must ask
-    only for what is idempotent.
+    `child` looks at all children anew, after a restart too. `enter` is also called to take a step up again
+    after a restart or a passing failure, so it must ask only for what is idempotent.
     """
 
     enter: Mapping[str, Enter]
@@ -66,6 +66,11 @@ def passing(
     if endless or (result.code in TRANSIENT and op.tries < MAX_TRIES):
         return ctx.retry(op, f"tried again: {result.error}")
     return None
+
+
+def steps_of(ctx: Context, op: OperationRecord) -> list[OperationRecord]:
+    """The operation's children, in their order."""
+    return [ctx.world.operations[number] for number in op.children]
 
 
 def vm_of(ctx: Context, op: OperationRecord) -> VmRecord:

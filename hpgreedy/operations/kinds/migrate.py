@@ -7,8 +7,10 @@ import enum
 import msgspec
 
 from hpgreedy.model import HostState
+from hpgreedy.operations.capacity import ends_of
 from hpgreedy.operations.context import Context
-from hpgreedy.operations.kinds.base import Kind, complete, fail, passing, proceed, vm_of
+from hpgreedy.operations.kinds.base import MAX_TRIES, Kind, complete, fail, passing, proceed, vm_of
+from hpgreedy.operations.kinds.recheck import WAITED_FOR, broken_rule
 from hpgreedy.operations.records import OperationRecord, Waiting
 from protocol.commands import Destroy, Inspect, Inspected, Migrate, PrepareIncoming, Remove
 from protocol.messages import CommandResult
@@ -46,8 +48,13 @@ def verdict(source: Inspected, target: Inspected) -> Verdict:
 
 
 def _prepare(ctx: Context, op: OperationRecord) -> OperationRecord:
-    meta = ctx.world.meta
-    plan = vm_of(ctx, op).plan(meta.cluster, meta.site)
+    meta, vm = ctx.world.meta, vm_of(ctx, op)
+    problem = None if op.attempt else _cannot(ctx, op)
+    if problem is not None:
+        return _not_yet(ctx, op) or fail(
+            ctx, op, f"{op.vm} was not moved and stays on {op.source}: {problem}"
+        )
+    plan = vm.plan(meta.cluster, meta.site, ends_of(op)[_target(op)])
     storage = tuple(sorted(ctx.world.storage_ids(_source(op))))
     order = PrepareIncoming(plan=plan, copy=_copies(op), source_storage=storage)
     return ctx.tell(op, _target(op), order, ttl=ctx.world.settings.migration_ttl)
@@ -58,14 +65,38 @@ def _prepared(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comma
         return passing(ctx, op, result, endless=False) or _roll_back(
             ctx, op, f"{op.target} could not be made ready: {result.error}"
         )
+    problem = _cannot(ctx, op)
+    if problem is None:
+        return proceed(ctx, op, "execution")
+    return _not_yet(ctx, op) or _roll_back(ctx, op, problem)
+
+
+def _cannot(ctx: Context, op: OperationRecord) -> str | None:
+    """Why the domain cannot be moved now, though it could when that was decided."""
+    vm = vm_of(ctx, op)
+    if op.parent is not None and vm.spec.pinned:
+        return "it is pinned"
+    if not ctx.world.runs(vm):
+        return f"it does not run on {op.source} any more"
     state, problem = ctx.world.host_state(_target(op), ctx.now)
     if state is not HostState.UP:
-        return _roll_back(ctx, op, f"{op.target} takes no VM any more: {problem}")
-    return proceed(ctx, op, "execution")
+        return f"{op.target} takes no VM any more: {problem}"
+    return broken_rule(ctx, vm, _target(op), op)
+
+
+def _not_yet(ctx: Context, op: OperationRecord) -> OperationRecord | None:
+    """Hosts that are not heard, as after a restart of the coordinator, are waited for."""
+    for host in (_source(op), _target(op)):
+        state, problem = ctx.world.host_state(host, ctx.now)
+        silent = ctx.world.live_of(host).report is None
+        if (silent or state in WAITED_FOR) and op.tries < MAX_TRIES:
+            return ctx.retry(op, f"waits for {host}: {problem or 'it has not reported yet'}")
+    return None
 
 
 def _execute(ctx: Context, op: OperationRecord) -> OperationRecord:
     vm, target = vm_of(ctx, op), ctx.world.hosts[_target(op)].hello
+    nodes = ends_of(op)[_target(op)]
     order = Migrate(
         uuid=vm.uuid,
         target_uri=target.migrate_uri,
@@ -73,6 +104,7 @@ def _execute(ctx: Context, op: OperationRecord) -> OperationRecord:
         copy=_copies(op),
         max_downtime_ms=vm.spec.max_downtime,
         bandwidth_mib=int(op.args.get("bandwidth", 0)),
+        numa=tuple(fact for fact in target.numa if fact.node in nodes),
     )
     return ctx.tell(op, _source(op), order, ttl=ctx.world.settings.migration_ttl)
 
@@ -117,7 +149,11 @@ def _decide(ctx: Context, op: OperationRecord, found: Verdict) -> OperationRecor
         )
     if found in (Verdict.AT_TARGET, Verdict.BOTH):
         why = f"live migration {op.id} from {op.source}" + (f": {op.why}" if op.why else "")
-        ctx.put_vm(msgspec.structs.replace(vm_of(ctx, op), host=op.target, why_here=why, problem=""))
+        nodes = ends_of(op)[_target(op)]
+        moved = msgspec.structs.replace(
+            vm_of(ctx, op), host=op.target, numa_nodes=nodes, why_here=why, runner_up=None, problem=""
+        )
+        ctx.put_vm(moved)
         return proceed(ctx, op, "finishing", f"it is {found.value}")
     if found is Verdict.HAND_OVER:
         if op.tries == LOUD_AFTER:

@@ -7,6 +7,7 @@ import msgspec
 from hpgreedy.operations.context import Context
 from hpgreedy.operations.kinds.base import Kind, complete, fail, passing, vm_of
 from hpgreedy.operations.kinds.delete import shut_down
+from hpgreedy.operations.kinds.recheck import broken_place
 from hpgreedy.operations.records import OperationRecord, Waiting
 from protocol.commands import Start
 from protocol.messages import CommandResult
@@ -15,6 +16,9 @@ from protocol.messages import CommandResult
 def _start(ctx: Context, op: OperationRecord) -> OperationRecord:
     vm = vm_of(ctx, op)
     assert vm.host is not None
+    problem = broken_place(ctx, vm, vm.host)
+    if problem is not None:
+        return fail(ctx, op, f"{op.vm} was not started and stays stopped on {vm.host}: {problem}")
     return ctx.tell(op, vm.host, Start(uuid=vm.uuid))
 
 
