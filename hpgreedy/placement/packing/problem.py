@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+Scalar = TypeVar("Scalar", np.int64, np.bool_)
 
 NOWHERE = -1
 # Sums of what one bin holds, and differences of two amounts, stay within 64 bits below this.
@@ -39,17 +41,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def items(self) -> int:
         """How many items there are."""
-        return self.need.shape[0]
+        return len(self.need)
 
     @property
     def bins(self) -> int:
         """How many bins there are."""
-        return self.free.shape[0]
+        return len(self.free)
 
     @property
     def resources(self) -> int:
         """How many resources each item and bin has."""
-        return self.need.shape[1]
+        return int(self.need.shape[1])
 
 
 class Solution(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -113,8 +115,8 @@ def objective(problem: Problem, assignment: IntArray) -> tuple[int, int]:
 def fault(problem: Problem, assignment: IntArray) -> str | None:
     """What an assignment breaks, as a sentence; None when it keeps every rule."""
     if assignment.shape != (problem.items,):
-        return f"the assignment has the shape {assignment.shape}, right is one bin for each of {problem.items}"
-    if assignment.size and not (NOWHERE <= assignment.min() and assignment.max() < problem.bins):
+        return f"the assignment has the shape {assignment.shape}, right is ({problem.items},)"
+    if assignment.size and not (assignment.min() >= NOWHERE and assignment.max() < problem.bins):
         return f"the assignment names a bin outside of {NOWHERE}..{problem.bins - 1}"
     placed = np.flatnonzero(assignment != NOWHERE)
     home = assignment[placed]
@@ -122,7 +124,9 @@ def fault(problem: Problem, assignment: IntArray) -> str | None:
     np.add.at(held, home, problem.need[placed])
     over = np.flatnonzero((held > problem.free).any(axis=1) & np.isin(np.arange(problem.bins), home))
     if over.size:
-        return f"bin {over[0]} is given {held[over[0]].tolist()} and has {problem.free[over[0]].tolist()} free"
+        return (
+            f"bin {over[0]} is given {held[over[0]].tolist()} and has {problem.free[over[0]].tolist()} free"
+        )
     barred = placed[~problem.allowed[problem.kind[placed], home]]
     if barred.size:
         return f"item {barred[0]} is in bin {assignment[barred[0]]}, which may not take it"
@@ -160,7 +164,7 @@ def _within(name: str, values: IntArray, low: int, high: int) -> None:
         raise ValueError(f"{name} holds {wrong[0]}, right is {low} to {high}")
 
 
-def _frozen[A: np.ndarray](array: A) -> A:
+def _frozen(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     """The array, which nobody can write to any more."""
     array.flags.writeable = False
     return array
