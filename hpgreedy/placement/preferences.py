@@ -37,7 +37,7 @@ def broken(fleet: Fleet, demand: Demand, rule: Rule) -> dict[float, int]:
         bad = everything & ~named if rule.kind is RuleKind.NEAR else named
         return {0.0: everything & ~bad, rule.weight: bad}
     assert rule.group is not None
-    members = fleet.groups.members(rule.group, demand, fleet.places(demand.key))
+    members = fleet.members(rule.group, demand.key)
     counts: dict[int, int] = {}
     for position, count in members.items():
         here = place(fleet, position, rule.scope)

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from hpgreedy.model import Demand, Host
-from hpgreedy.placement.constraints import feasible
+from hpgreedy.placement.constraints import feasible, lacking, roughly
 from hpgreedy.placement.fleet import Fleet, lowest
 from hpgreedy.placement.fleet.masks import as_array, positions
 from hpgreedy.placement.preferences import preferred
@@ -19,8 +19,9 @@ class Rooms(msgspec.Struct, frozen=True):
     """The candidates' room as arrays, a column for each candidate, in order of registration.
 
     positions: (candidates,). need: (rows, 1) what the VM takes, free: (rows, candidates) what is free
-    before it does, capacity: (rows, candidates) what the hosts may give out; largest: (rows, 1) the largest
-    capacity any host of the fleet has. Rows are vCPUs, MiB, and the units of each further resource.
+    before it does, 0 where more is held than there is, capacity: (rows, candidates) what the hosts may
+    give out; largest: (rows, 1) the largest capacity any host of the fleet has. Rows are vCPUs, MiB, and
+    the units of each further resource.
     """
 
     positions: np.ndarray
@@ -45,7 +46,9 @@ class Question:
         self.seed = seed
         self.last = last
         self._without = without
-        mask = feasible(fleet, demand) & ~without
+        mask = roughly(fleet, demand)
+        if without:
+            mask &= ~without
         if mask and demand.rules:
             mask = preferred(fleet, demand, self._exact(mask))
         self._mask = mask
@@ -91,7 +94,7 @@ class Question:
         return Rooms(
             chosen,
             need,
-            np.stack([column.array[chosen] for column in fleet.columns]),
+            np.stack([np.maximum(column.array[chosen], 0) for column in fleet.columns]),
             np.array([[column.capacity[n] for n in chosen] for column in fleet.columns], dtype=np.int64),
             np.array([[column.largest] for column in fleet.columns], dtype=np.int64),
         )
@@ -103,17 +106,24 @@ class Question:
         return int(self.candidates[int(np.argmin(np.round(scores, 9)))])
 
     def _pick(self, narrow: Callable[[int], int]) -> int | None:
-        mask = self._mask
-        if not self.demand.numa:
-            return lowest(narrow(mask)) if mask else None
+        """The first host of a rough mask that takes the VM is the first of the exact one."""
+        fleet, demand, mask = self.fleet, self.demand, self._mask
+        missed = False
         while mask:
             position = lowest(narrow(mask))
-            if self.fleet.nodes[position].place(self.demand) is not None:
+            short = lacking(fleet, demand, position)
+            if short is None and (not demand.numa or fleet.nodes[position].place(demand) is not None):
                 return position
-            mask ^= 1 << position
+            if short is None or not missed:
+                mask ^= 1 << position
+            else:
+                row, need = short
+                mask &= fleet.columns[row].at_least(need)
+            missed = missed or short is not None
         return None
 
     def _exact(self, mask: int) -> int:
+        mask &= feasible(self.fleet, self.demand)
         if not self.demand.numa:
             return mask
         for position in positions(mask):

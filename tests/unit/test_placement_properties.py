@@ -1,101 +1,123 @@
-"""What holds for every cluster and every algorithm; the rules stand a second time in `placement_cases`."""
+"""What holds for every cluster and every algorithm; the rules stand a second time in `placement_plain`."""
 
 import random
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placement_cases import ANY, LAST, NEW, SEEDS, allowed, clusters, held_on, takers, tight
+from placement_cases import ANY, CASES, LAST, NEW, SEEDS, clusters
+from placement_plain import allowed, candidates, cost_at, faults, free_on, takers
 
-from hpgreedy.model import Cluster, Host, HostState
-from hpgreedy.placement import NotPlaced, Placed, Reason, decide
+from hpgreedy.model import Claim, Cluster, HostState
+from hpgreedy.placement import (
+    Fleet,
+    Limits,
+    NotPlaced,
+    Placed,
+    Placer,
+    Reason,
+    carried_out,
+    check,
+    decide,
+    feasible,
+)
+from hpgreedy.placement.question import Question
 
 
-def single_moves(cluster, demand):
-    """All (memory, vm, source, target) that make room, by trying everything."""
-    found = set()
-    for claim in cluster.claims:
-        if not claim.movable or claim.demand.pinned:
-            continue
-        source = cluster.hosts[claim.host]
-        if not allowed(source, held_on(cluster, source.key, {claim.demand.key}), demand):
-            continue
-        for target in cluster.hosts.values():
-            if target.key == source.key:
-                continue
-            if allowed(target, held_on(cluster, target.key), claim.demand, bound=False):
-                found.add((claim.demand.memory, claim.demand.key, source.key, target.key))
-    return found
+def of_mask(fleet, mask):
+    return [host.key for n, host in fleet.standing_hosts() if mask >> n & 1]
+
+
+@settings(max_examples=300, deadline=None)
+@given(clusters(), NEW)
+def test_the_index_answers_as_a_plain_scan_does(cluster, demand):
+    fleet = Fleet(cluster)
+    direct = takers(cluster, demand)
+    assert [host.key for n, host in fleet.standing_hosts() if check(fleet, demand, n) is None] == direct
+    found = of_mask(fleet, feasible(fleet, demand))
+    if demand.numa:
+        found = [key for key in found if fleet.nodes[fleet.position[key]].place(demand) is not None]
+    assert found == direct
+    asked = [fleet.hosts[n].key for n in Question(fleet, demand).candidates]
+    assert asked == candidates(cluster, demand)
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.one_of(st.tuples(clusters(), NEW), tight()), ANY, SEEDS, LAST)
+@given(CASES, ANY, SEEDS, LAST)
 def test_what_is_placed_fits_at_every_step(case, algorithm, seed, last):
     cluster, demand = case
-    answer = decide(cluster, demand, algorithm, seed=seed, last=last)
+    limits = Limits()
+    answer = Placer(Fleet(cluster), limits).decide(demand, algorithm, seed=seed, last=last)
     if isinstance(answer, NotPlaced):
         return
-    left = set()
+    assert len(answer.moves) <= (limits.depth if algorithm == "greedy" else 0)
+    now = cluster
     for move in answer.moves:
-        claim = next(c for c in cluster.claims if (c.demand.key, c.host) == (move.vm, move.source))
+        claim = next(c for c in now.claims if (c.demand.key, c.host) == (move.vm, move.source))
         assert claim.movable
         assert not claim.demand.pinned
-        assert move.source != move.target
         assert move.memory == claim.demand.memory
-        # Before the new VM starts, and with both ends held.
-        assert allowed(cluster.hosts[move.target], held_on(cluster, move.target), claim.demand, bound=False)
-        left.add(move.vm)
-    arrived = [
-        c.demand
-        for c in cluster.claims
-        for m in answer.moves
-        if c.demand.key == m.vm and m.target == answer.host
-    ]
-    host = cluster.hosts[answer.host]
-    assert allowed(host, held_on(cluster, answer.host, left) + arrived, demand)
-    assert len(answer.moves) <= (1 if algorithm == "greedy" else 0)
+        assert allowed(now, move.target, claim.demand.unbound())
+        arrived = Claim(demand=claim.demand, host=move.target, numa_nodes=move.numa_nodes)
+        now = now.without(move.vm, move.source).with_claim(arrived)
+    assert allowed(now, answer.host, demand)
+    now = now.with_claim(Claim(demand=demand, host=answer.host, numa_nodes=answer.numa_nodes))
+    assert faults(now) <= faults(cluster)
+    end = carried_out(cluster, demand, answer)
+    assert set(map(msgspec.json.encode, end.claims)) == set(map(msgspec.json.encode, now.claims))
+
+
+@settings(max_examples=100, deadline=None)
+@given(clusters(), st.lists(st.tuples(NEW, ANY), max_size=8), SEEDS)
+def test_whatever_comes_nothing_is_overfilled_and_no_hard_rule_is_broken(cluster, arrivals, seed):
+    placer, last = Placer(Fleet(cluster)), None
+    before = faults(cluster)
+    for n, (demand, algorithm) in enumerate(arrivals):
+        named = msgspec.structs.replace(demand, key=f"n{n}")
+        answer = placer.place(named, algorithm, seed=seed, last=last)
+        if isinstance(answer, Placed):
+            last = answer.host
+        after = faults(placer.fleet.cluster())
+        assert after <= before
+        before = after
 
 
 @settings(max_examples=200, deadline=None)
 @given(clusters(), NEW, ANY, SEEDS, LAST)
-def test_what_is_refused_fits_nowhere(cluster, demand, algorithm, seed, last):
+def test_what_is_refused_fits_nowhere_and_what_is_placed_breaks_the_least(
+    cluster, demand, algorithm, seed, last
+):
     answer = decide(cluster, demand, algorithm, seed=seed, last=last)
     direct = takers(cluster, demand)
-    if isinstance(answer, Placed):
-        if answer.moves:
-            assert not direct
-        else:
-            assert answer.host in direct
-            assert answer.runner_up in direct or (answer.runner_up is None and len(direct) == 1)
-        assert {r.host for r in answer.rejections} == set(cluster.hosts) - set(direct)
-    else:
-        assert not direct
-        assert [r.host for r in answer.rejections] == list(cluster.hosts)
-
-
-@settings(max_examples=250, deadline=None)
-@given(st.one_of(st.tuples(clusters(), NEW), tight()))
-def test_greedy_refuses_only_when_no_move_helps_and_else_takes_the_cheapest(case):
-    cluster, demand = case
-    answer = decide(cluster, demand, "greedy")
-    moves = single_moves(cluster, demand)
     if isinstance(answer, NotPlaced):
-        assert not moves
+        assert not direct
     elif answer.moves:
-        (move,) = answer.moves
-        assert (move.memory, move.vm, move.source, move.target) in moves
-        assert move.memory == min(moves)[0]
-        assert answer.host == move.source
+        assert not direct
+    else:
+        costs = {key: cost_at(cluster, demand, key) for key in direct}
+        assert costs[answer.host] == min(costs.values())
+        others = {key: cost for key, cost in costs.items() if key != answer.host}
+        if others:
+            assert answer.runner_up is not None
+            assert others[answer.runner_up] == min(others.values())
+        else:
+            assert answer.runner_up is None
 
 
-@settings(max_examples=100, deadline=None)
-@given(clusters(), NEW, ANY)
-def test_a_rejection_tells_the_truth(cluster, demand, algorithm):
-    for rejection in decide(cluster, demand, algorithm).rejections:
-        host, held = cluster.hosts[rejection.host], held_on(cluster, rejection.host)
+@settings(max_examples=150, deadline=None)
+@given(clusters(), NEW)
+def test_a_rejection_tells_the_truth(cluster, demand):
+    fleet = Fleet(cluster)
+    for n, host in fleet.standing_hosts():
+        rejection = check(fleet, demand, n)
+        if rejection is None:
+            continue
+        assert rejection.host == host.key
+        free = {name: max(amount, 0) for name, amount in free_on(cluster, host.key).items()}
         if rejection.reason is Reason.CPU:
-            assert rejection.have == int(host.cpu_capacity) - sum(d.cpu for d in held) < demand.cpu
+            assert rejection.have == free["cpu"] < demand.cpu == rejection.need
         elif rejection.reason is Reason.MEMORY:
-            assert rejection.have == host.memory - sum(d.memory for d in held) < demand.memory
+            assert rejection.have == free["memory"] < demand.memory == rejection.need
         elif rejection.reason is Reason.STATE:
             assert host.state is not HostState.UP
         elif rejection.reason is Reason.LABEL:
@@ -104,32 +126,38 @@ def test_a_rejection_tells_the_truth(cluster, demand, algorithm):
 
 
 @settings(max_examples=100, deadline=None)
-@given(clusters(), NEW)
-def test_ever_means_that_an_empty_host_would_do(cluster, demand):
-    answer = decide(cluster, demand)
-    if isinstance(answer, NotPlaced):
-        possible = []
-        for host in cluster.hosts.values():
-            bare = Host(
-                key=host.key, cpu=host.cpu, memory=host.memory, cpu_overcommit=host.cpu_overcommit,
-                labels=host.labels, resources=host.resources, networks=host.networks, bridges=host.bridges,
-            )  # fmt: skip
-            possible.append(allowed(bare, [], demand))
-        assert answer.ever == any(possible)
-
-
-@settings(max_examples=100, deadline=None)
-@given(clusters(), NEW, ANY, SEEDS, LAST, st.randoms(use_true_random=False))
-def test_the_answer_depends_on_nothing_but_the_values(
-    cluster, demand, algorithm, seed, last, chance: random.Random
-):
-    again = Cluster(dict(cluster.hosts), tuple(cluster.claims))
+@given(CASES, ANY, SEEDS, LAST, st.randoms(use_true_random=False))
+def test_the_answer_depends_on_nothing_but_the_values(case, algorithm, seed, last, chance: random.Random):
+    cluster, demand = case
     given_too = {"seed": seed, "last": last}
-    assert decide(again, demand, algorithm, **given_too) == decide(cluster, demand, algorithm, **given_too)
+    first = decide(cluster, demand, algorithm, **given_too)
+    again = Cluster(dict(cluster.hosts), tuple(cluster.claims))
+    assert decide(again, demand, algorithm, **given_too) == first
     shuffled = list(cluster.claims)
     chance.shuffle(shuffled)
-    other = decide(Cluster(cluster.hosts, tuple(shuffled)), demand, algorithm)
-    first = decide(cluster, demand, algorithm)
+    other = decide(Cluster(cluster.hosts, tuple(shuffled)), demand, algorithm, **given_too)
     assert type(other) is type(first)
     if isinstance(first, Placed) and isinstance(other, Placed):
         assert sum(m.memory for m in other.moves) == sum(m.memory for m in first.moves)
+        if not first.moves:
+            assert (other.host, other.numa_nodes) == (first.host, first.numa_nodes)
+
+
+@settings(max_examples=100, deadline=None)
+@given(clusters(), NEW, ANY, SEEDS, LAST)
+def test_deciding_changes_nothing_and_explaining_changes_no_decision(cluster, demand, algorithm, seed, last):
+    placer = Placer(Fleet(cluster))
+    before = placer.fleet.cluster()
+    explained = placer.decide(demand, algorithm, seed=seed, last=last)
+    plain = placer.decide(demand, algorithm, seed=seed, last=last, explained=False)
+    assert placer.fleet.cluster() == before
+    if isinstance(explained, Placed):
+        assert isinstance(plain, Placed)
+        assert (plain.host, plain.numa_nodes, plain.moves) == (
+            explained.host,
+            explained.numa_nodes,
+            explained.moves,
+        )
+        assert explained.why
+    else:
+        assert not isinstance(plain, Placed)

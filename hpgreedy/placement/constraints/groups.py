@@ -34,14 +34,13 @@ def mask(fleet: Fleet, demand: Demand) -> int:
     found = fleet.everything
     if not demand.rules and demand.group is None:
         return found
-    at = fleet.places(demand.key)
     for rule in _own(demand):
         assert rule.group is not None
         if rule.scope != HOST_SCOPE:
             found &= fleet.features.labelled(rule.scope)
-        found &= _keeping(fleet, rule.kind, rule.scope, fleet.groups.members(rule.group, demand, at))
+        found &= _keeping(fleet, rule.kind, rule.scope, fleet.members(rule.group, demand.key))
     if demand.group is not None:
-        for (kind, scope), places in fleet.groups.watches(demand.group, demand, at):
+        for (kind, scope), places in fleet.watches(demand.group, demand.key):
             found &= _keeping(fleet, kind, scope, places)
     return found
 
@@ -66,12 +65,12 @@ def reject(case: Case) -> Rejection | None:
             return case.reject(
                 reason, f"its rule speaks of one {rule.scope}, and it has no label {rule.scope}"
             )
-        members = fleet.groups.members(rule.group, demand, case.places)
+        members = fleet.members(rule.group, demand.key)
         clash = _clash(case, rule.kind, rule.scope, members)
         if clash is not None:
             return _rejection(case, rule.kind, rule.scope, rule.group, clash)
     if demand.group is not None:
-        for (kind, scope), places in fleet.groups.watches(demand.group, demand, case.places):
+        for (kind, scope), places in fleet.watches(demand.group, demand.key):
             clash = _clash(case, kind, scope, places)
             if clash is not None:
                 return _rejection(case, kind, scope, demand.group, clash)

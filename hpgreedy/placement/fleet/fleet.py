@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from hpgreedy.model import Claim, Cluster, Demand, Host, HostState, Used
+from hpgreedy.placement.fleet.changes import Changes
 from hpgreedy.placement.fleet.column import Column
 from hpgreedy.placement.fleet.features import Features
-from hpgreedy.placement.fleet.groups import Groups
+from hpgreedy.placement.fleet.groups import Groups, Watch
 from hpgreedy.placement.fleet.numa import Nodes
 from hpgreedy.placement.fleet.order import Order
 
@@ -20,7 +21,9 @@ class Fleet:
     """Hosts by position, in order of registration, and the claims on them.
 
     A claim on a host that is not there is kept and counts nowhere. `everything` is the mask of all hosts,
-    `up` of those that take VMs, `with_nodes` of those that say what NUMA nodes they have.
+    `up` of those that take VMs, `with_nodes` of those that say what NUMA nodes they have. The position of a
+    host that has gone stays empty: one that comes back comes last. Whatever the changes were, the fleet
+    answers as one that is made anew of its `cluster()` does.
     """
 
     def __init__(self, cluster: Cluster | None = None) -> None:
@@ -30,12 +33,13 @@ class Fleet:
         self.up = 0
         self.columns: list[Column] = [Column(0), Column(0)]
         self.row: dict[str, int] = {}
-        self.fullness = Order(1, 0)
+        self.fullness = Order(1, [])
         self.features = Features()
         self.groups = Groups()
         self.nodes: dict[int, Nodes] = {}
         self.with_nodes = 0
         self.eligible: dict[object, int] = {}
+        self.changes = Changes()
         self._claims: list[dict[str, Claim]] = []
         self._places: dict[str, tuple[int, ...]] = {}
         self._strays: dict[tuple[str, str], Claim] = {}
@@ -48,11 +52,11 @@ class Fleet:
     def put_host(self, host: Host) -> None:
         """A host that is new or has changed."""
         position = self.position.get(host.key)
-        if position is None:
-            position = self._append(host.key)
-        before = self.hosts[position] if self.everything >> position & 1 else None
+        before = None if position is None else self.hosts[position]
         if host == before:
             return
+        if position is None:
+            position = self._append(host.key)
         self._put_features(position, before, host)
         self._put_capacity(position, host)
         for key, held in [pair for pair in self._strays if pair[1] == host.key]:
@@ -66,7 +70,9 @@ class Fleet:
             self._strays[claim.demand.key, key] = claim
         bit = 1 << position
         self.features.put(bit, self.hosts[position], None)
+        self.changes.note(position, regrouped=True)
         self._put_capacity(position, Host(key=key, cpu=0, memory=0))
+        del self.position[key]
         self.everything &= ~bit
         self.up &= ~bit
         self.eligible.clear()
@@ -80,7 +86,7 @@ class Fleet:
     def add(self, claim: Claim) -> None:
         """Something more is held."""
         position = self.position.get(claim.host)
-        if position is None or not self.everything >> position & 1:
+        if position is None:
             self._strays[claim.demand.key, claim.host] = claim
             return
         key = claim.demand.key
@@ -125,6 +131,16 @@ class Fleet:
         """The positions of the hosts on which something is held for the VM."""
         return self._places.get(vm, ())
 
+    def members(self, group: str, without: str) -> dict[int, int]:
+        """How many VMs of the group stand at each position, `without` one of them; one that is being moved
+        stands at both ends.
+        """
+        return self.groups.members(group, self._own(without))
+
+    def watches(self, group: str, without: str) -> Iterator[tuple[Watch, tuple[int, ...]]]:
+        """The hard rules about the group and where the VMs stand that have them, `without` one VM's own."""
+        return self.groups.watches(group, self._own(without))
+
     def cluster(self) -> Cluster:
         """The fleet as it stands, as a value."""
         hosts = {host.key: host for _, host in self.standing_hosts()}
@@ -133,20 +149,23 @@ class Fleet:
     # Room
 
     def needs(self, demand: Demand) -> list[tuple[int, int]]:
-        """The demand as (row, amount); a resource that no host has gets a row of its own."""
-        if not demand.resources:
-            return [(CPU, demand.cpu), (MEMORY, demand.memory)]
-        rows = [self._row(name) for name in demand.resources]
-        return [
-            (CPU, demand.cpu),
-            (MEMORY, demand.memory),
-            *zip(rows, demand.resources.values(), strict=True),
-        ]
+        """The demand as (row, amount), without resources that no host has and nobody holds."""
+        needs = [(CPU, demand.cpu), (MEMORY, demand.memory)]
+        row = self.row
+        for name, amount in demand.resources.items():
+            if name in row:
+                needs.append((row[name], amount))
+        return needs
 
     def with_at_least(self, name: str, amount: int) -> int:
         """The mask of the hosts with that many units of a resource free."""
         row = self.row.get(name)
         return 0 if row is None else self.columns[row].at_least(amount)
+
+    def with_about(self, name: str, amount: int) -> int:
+        """Those hosts and maybe some that have fewer; see `Column.about`."""
+        row = self.row.get(name)
+        return 0 if row is None else self.columns[row].about(amount)
 
     def free(self, position: int, name: str) -> int:
         """The units of a resource that are free on the host; below 0 where more is held than there is."""
@@ -177,6 +196,9 @@ class Fleet:
 
     # Inside
 
+    def _own(self, vm: str) -> tuple[tuple[int, Demand], ...]:
+        return tuple((position, self._claims[position][vm].demand) for position in self.places(vm))
+
     def _fill(self, cluster: Cluster) -> None:
         for host in cluster.hosts.values():
             self._claims.append({})
@@ -205,8 +227,10 @@ class Fleet:
 
     def _put_features(self, position: int, before: Host | None, host: Host) -> None:
         bit = 1 << position
-        if self.features.put(bit, before, host) or before is None:
+        stands = before is not None and before.state is host.state
+        if self.features.put(bit, before, host) or not stands:
             self.eligible.clear()
+            self.changes.note(position, regrouped=True)
         self.everything |= bit
         self.up = self.up | bit if host.state is HostState.UP else self.up & ~bit
 
@@ -221,16 +245,19 @@ class Fleet:
             host.memory_capacity,
             *(host.resources.get(name, 0) for name in self.row),
         ]
-        grown = False
+        rescaled = False
         for column, offered in zip(self.columns, offers, strict=True):
-            held = column.capacity[position] - column.values[position]
+            offered_before, largest = column.capacity[position], column.largest
             column.capacity[position] = offered
-            column.put(position, bit, offered - held)
-            if offered > column.largest:
+            column.put(position, bit, offered - (offered_before - column.values[position]))
+            if offered > largest:
                 column.largest = offered
-                grown = True
+            elif offered < offered_before == largest:
+                column.largest = max(1, *column.capacity)
+            rescaled |= column.largest != largest
         self._renew_nodes(position, host)
-        if ordered and grown:
+        self.changes.note(position, regrouped=False)
+        if ordered and rescaled:
             self._reorder()
         elif ordered:
             self.fullness.put(position, bit, self._fullness(position))
@@ -249,6 +276,9 @@ class Fleet:
     def _hold(self, position: int, claim: Claim, sign: int) -> None:
         bit = 1 << position
         demand = claim.demand
+        if not demand.resources.keys() <= self.row.keys():
+            for name in demand.resources:
+                self._row(name)
         key = self.fullness.keys[position]
         for row, amount in self.needs(demand):
             column = self.columns[row]
@@ -260,8 +290,10 @@ class Fleet:
                 (before << SHARE_BITS) // largest if before > 0 else 0
             )
         self.fullness.put(position, bit, key)
-        if demand.group is not None or demand.rules:
-            (self.groups.add if sign < 0 else self.groups.remove)(position, claim)
+        grouped = demand.group is not None or bool(demand.rules)
+        if grouped:
+            self.groups.count(position, demand, -sign)
+        self.changes.note(position, regrouped=grouped)
         if claim.numa_nodes and position in self.nodes:
             self.nodes[position].hold(claim, sign)
             for count in self._numa_rows:
@@ -278,17 +310,13 @@ class Fleet:
 
     def _reorder(self) -> None:
         bits = (len(self.columns) << SHARE_BITS).bit_length()
-        self.fullness = Order(bits, len(self.hosts))
-        for position in range(len(self.hosts)):
-            self.fullness.put(position, 1 << position, self._fullness(position))
+        self.fullness = Order(bits, [self._fullness(position) for position in range(len(self.hosts))])
 
-    def _row(self, name: str) -> int:
-        row = self.row.get(name)
-        if row is None:
-            row = self.row[name] = len(self.columns)
+    def _row(self, name: str) -> None:
+        if name not in self.row:
+            self.row[name] = len(self.columns)
             self.columns.append(Column(len(self.hosts)))
             self._reorder()
-        return row
 
     def _all_columns(self) -> Iterator[Column]:
         yield from self.columns

@@ -4,59 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpgreedy.model import Claim, Demand, Rule, RuleKind
+from hpgreedy.model import Demand, RuleKind
 
 Watch = tuple[RuleKind, str]
+Own = tuple[tuple[int, Demand], ...]
 
 
 class Groups:
-    """Counts by group and position. A VM that is being moved stands at both its ends."""
+    """Counts by group and position. A VM that is being moved stands at both its ends.
+
+    `own` is where one VM stands and as what: what it counts for is left out of an answer.
+    """
 
     def __init__(self) -> None:
         self._members: dict[str, dict[int, int]] = {}
         self._watches: dict[str, dict[Watch, dict[int, int]]] = {}
 
-    def add(self, position: int, claim: Claim) -> None:
-        """A claim stands at the position."""
-        self._change(position, claim.demand, 1)
-
-    def remove(self, position: int, claim: Claim) -> None:
-        """A claim stands there no more."""
-        self._change(position, claim.demand, -1)
-
-    def members(self, group: str, without: Demand, at: tuple[int, ...]) -> dict[int, int]:
-        """How many members of the group stand at each position, `without` one that stands `at` some."""
-        found = self._members.get(group, {})
-        if without.group != group or not at:
-            return found
-        left = {position: count - (1 if position in at else 0) for position, count in found.items()}
-        return {position: count for position, count in left.items() if count}
-
-    def watches(
-        self, group: str, without: Demand, at: tuple[int, ...]
-    ) -> Iterator[tuple[Watch, tuple[int, ...]]]:
-        """The hard rules about the group and where the VMs stand that have them, `without` one VM's own."""
-        own = {(rule.kind, rule.scope) for rule in watching(without) if rule.group == group}
-        for watch, found in self._watches.get(group, {}).items():
-            places = tuple(
-                position
-                for position, count in found.items()
-                if count - (1 if watch in own and position in at else 0)
-            )
-            if places:
-                yield watch, places
-
-    def _change(self, position: int, demand: Demand, by: int) -> None:
+    def count(self, position: int, demand: Demand, by: int) -> None:
+        """A VM stands at the position (1), or no more (-1)."""
         if demand.group is not None:
             _count(self._members.setdefault(demand.group, {}), position, by)
-        for watch, group in {((rule.kind, rule.scope), rule.group) for rule in watching(demand)}:
-            assert group is not None
+        for group, watch in watching(demand):
             _count(self._watches.setdefault(group, {}).setdefault(watch, {}), position, by)
 
+    def members(self, group: str, own: Own) -> dict[int, int]:
+        """How many members of the group stand at each position."""
+        found = self._members.get(group, {})
+        if not own:
+            return found
+        found = dict(found)
+        for position, demand in own:
+            if demand.group == group:
+                _count(found, position, -1)
+        return found
 
-def watching(demand: Demand) -> Iterator[Rule]:
-    """The demand's hard rules about groups."""
-    return (rule for rule in demand.rules if rule.hard and not rule.of_hosts)
+    def watches(self, group: str, own: Own) -> Iterator[tuple[Watch, tuple[int, ...]]]:
+        """The hard rules about the group, and where the VMs stand that have them."""
+        for watch, found in self._watches.get(group, {}).items():
+            left = dict(found) if own else found
+            for position, demand in own:
+                if (group, watch) in watching(demand):
+                    _count(left, position, -1)
+            if left:
+                yield watch, tuple(left)
+
+
+def watching(demand: Demand) -> set[tuple[str, Watch]]:
+    """The groups that the demand's hard rules speak of, with what they say."""
+    return {
+        (rule.group, (rule.kind, rule.scope)) for rule in demand.rules if rule.hard and rule.group is not None
+    }
 
 
 def _count(counts: dict[int, int], position: int, by: int) -> None:

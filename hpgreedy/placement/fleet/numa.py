@@ -17,7 +17,7 @@ class Nodes:
 
     def hold(self, claim: Claim, sign: int) -> None:
         """Take (-1) or give back (+1) the claim's shares of its nodes; unknown nodes are passed over."""
-        if not claim.numa_nodes:
+        if not claim.demand.numa:
             return
         cpu, memory = claim.demand.numa_share
         for node in claim.numa_nodes:

@@ -6,20 +6,20 @@ each bit of the key, here of the hosts in whose key that bit is 0.
 
 from __future__ import annotations
 
+import numpy as np
+
+from hpgreedy.placement.fleet.masks import of_truths
+
 
 class Order:
-    """Keys by position; every key is 0 or more and below 2 ** bits."""
+    """Keys by position; every key is 0 or more and below 2 ** bits, which is at most 2 ** 62."""
 
     __slots__ = ("_zero", "keys")
 
-    def __init__(self, bits: int, size: int) -> None:
-        self.keys: list[int] = [0] * size
-        self._zero = [(1 << size) - 1] * bits
-
-    @property
-    def bits(self) -> int:
-        """How many bits a key may have."""
-        return len(self._zero)
+    def __init__(self, bits: int, keys: list[int]) -> None:
+        self.keys = keys
+        array = np.array(keys, dtype=np.int64)
+        self._zero = [of_truths(array >> n & 1 == 0) for n in range(bits)]
 
     def append(self) -> None:
         """One host more, of key 0."""
