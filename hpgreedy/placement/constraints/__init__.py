@@ -6,6 +6,8 @@ room could change come first, so that a rejection for want of room says that eve
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hpgreedy.model import Demand
 from hpgreedy.placement.constraints.already_there import ALREADY_THERE
 from hpgreedy.placement.constraints.attachments import BRIDGES, CPU_MODEL, NETWORKS, POOL
@@ -16,7 +18,7 @@ from hpgreedy.placement.constraints.labels import LABELS
 from hpgreedy.placement.constraints.name_taken import NAME_TAKEN
 from hpgreedy.placement.constraints.named_host import NAMED_HOST
 from hpgreedy.placement.constraints.numa import NUMA
-from hpgreedy.placement.constraints.room import CPU, MEMORY, RESOURCES
+from hpgreedy.placement.constraints.room import CPU, MEMORY, RESOURCES, lacking
 from hpgreedy.placement.constraints.state import STATE
 from hpgreedy.placement.decision import Rejection
 from hpgreedy.placement.fleet import Fleet
@@ -31,11 +33,15 @@ __all__ = [
     "check",
     "ever_fits",
     "feasible",
+    "lacking",
     "rejections_of",
+    "roughly",
 ]
 
 _SELECTED = (LABELS, HOSTS, BRIDGES, NETWORKS, POOL, CPU_MODEL)
-"""They depend on `Demand.selector` and on what hosts are: the mask is kept for all VMs that ask the same."""
+"""They depend on `Demand.selector` and on what hosts are: with the hosts' state, the mask is kept for all VMs
+that ask the same.
+"""
 LASTING: tuple[Constraint, ...] = (NAMED_HOST, *_SELECTED)
 """What a host is: these hold on an empty host too."""
 PASSING: tuple[Constraint, ...] = (STATE, ALREADY_THERE, NAME_TAKEN, GROUPS)
@@ -43,24 +49,39 @@ PASSING: tuple[Constraint, ...] = (STATE, ALREADY_THERE, NAME_TAKEN, GROUPS)
 ROOM: tuple[Constraint, ...] = (RESOURCES, CPU, MEMORY, NUMA)
 """What is free."""
 CONSTRAINTS: tuple[Constraint, ...] = (*LASTING, *PASSING, *ROOM)
-_EACH_TIME = (CPU, MEMORY, STATE, RESOURCES, NAMED_HOST, ALREADY_THERE, NAME_TAKEN, GROUPS, NUMA)
+_KEPT = (STATE, *_SELECTED)
+_EACH_TIME = (CPU, MEMORY, RESOURCES, NAMED_HOST, ALREADY_THERE, NAME_TAKEN, GROUPS, NUMA)
+_EXACT = tuple(constraint.mask for constraint in _EACH_TIME)
+_ROUGH = tuple(constraint.rough or constraint.mask for constraint in _EACH_TIME)
 SELECTORS_KEPT = 1024
 
 
 def feasible(fleet: Fleet, demand: Demand) -> int:
     """The mask of the hosts that take the demand as things stand; with NUMA it may hold hosts too many."""
+    return _all(fleet, demand, _EXACT)
+
+
+def roughly(fleet: Fleet, demand: Demand) -> int:
+    """A mask that is found sooner and may hold hosts too many; `lacking` tells which."""
+    return _all(fleet, demand, _ROUGH)
+
+
+def _all(fleet: Fleet, demand: Demand, masks: tuple[Callable[[Fleet, Demand], int], ...]) -> int:
     found = fleet.eligible.get(demand.selector)
     if found is None:
         found = fleet.everything
-        for constraint in _SELECTED:
+        for constraint in _KEPT:
             found &= constraint.mask(fleet, demand)
         if len(fleet.eligible) >= SELECTORS_KEPT:
             fleet.eligible.clear()
         fleet.eligible[demand.selector] = found
-    for constraint in _EACH_TIME:
+    everything = fleet.everything
+    for mask in masks:
         if not found:
             break
-        found &= constraint.mask(fleet, demand)
+        those = mask(fleet, demand)
+        if those is not everything:
+            found &= those
     return found
 
 

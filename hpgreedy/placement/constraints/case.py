@@ -61,8 +61,10 @@ class Constraint(msgspec.Struct, frozen=True):
     """A rule that a host must keep to take a VM.
 
     `reject` says of one host whether and why it does not; `mask` gives all hosts that do, and both say the
-    same (for NUMA the mask may hold hosts too many).
+    same (for NUMA the mask may hold hosts too many). A mask that would keep no host off is `fleet.everything`
+    itself. `rough` is cheaper and may hold hosts too many; None where `mask` is cheap.
     """
 
     reject: Callable[[Case], Rejection | None]
     mask: Callable[[Fleet, Demand], int]
+    rough: Callable[[Fleet, Demand], int] | None = None

@@ -17,7 +17,8 @@ def reject(case: Case) -> Rejection | None:
 
 def mask(fleet: Fleet, demand: Demand) -> int:
     """Hosts without one."""
-    return fleet.everything & ~fleet.features.foreign(demand.key)
+    taken = fleet.features.foreign(demand.key)
+    return fleet.everything & ~taken if taken else fleet.everything
 
 
 NAME_TAKEN = Constraint(reject, mask)

@@ -60,6 +60,38 @@ def mask_resources(fleet: Fleet, demand: Demand) -> int:
     return found
 
 
-CPU = Constraint(reject_cpu, mask_cpu)
-MEMORY = Constraint(reject_memory, mask_memory)
-RESOURCES = Constraint(reject_resources, mask_resources)
+def rough_cpu(fleet: Fleet, demand: Demand) -> int:
+    """Those and some with fewer."""
+    return fleet.columns[CPU_ROW].about(demand.cpu)
+
+
+def rough_memory(fleet: Fleet, demand: Demand) -> int:
+    """Those and some with less."""
+    return fleet.columns[MEMORY_ROW].about(demand.memory)
+
+
+def rough_resources(fleet: Fleet, demand: Demand) -> int:
+    """Those and some with fewer of some resource."""
+    found = fleet.everything
+    for name, need in demand.resources.items():
+        if need:
+            found &= fleet.with_about(name, need)
+    return found
+
+
+def lacking(fleet: Fleet, demand: Demand, position: int) -> tuple[int, int] | None:
+    """The first quantity of which the host has too little free: its row and what is needed of it."""
+    columns = fleet.columns
+    if columns[CPU_ROW].values[position] < demand.cpu:
+        return CPU_ROW, demand.cpu
+    if columns[MEMORY_ROW].values[position] < demand.memory:
+        return MEMORY_ROW, demand.memory
+    for name, need in demand.resources.items():
+        if need and columns[fleet.row[name]].values[position] < need:
+            return fleet.row[name], need
+    return None
+
+
+CPU = Constraint(reject_cpu, mask_cpu, rough_cpu)
+MEMORY = Constraint(reject_memory, mask_memory, rough_memory)
+RESOURCES = Constraint(reject_resources, mask_resources, rough_resources)

@@ -82,6 +82,18 @@ class Column:
             self._forget()
         return mask
 
+    def about(self, amount: int) -> int:
+        """The mask of the hosts with at least `amount` free and maybe some with less: a mask that is there.
+
+        Where that proves too rough, `at_least` makes the exact one, which serves from then on.
+        """
+        n = bisect_right(self._cuts, amount) - 1
+        if n < 0:
+            return -1
+        self._tick += 1
+        self._seen[self._cuts[n]] = self._tick
+        return self._masks[n]
+
     def _forget(self) -> None:
         """Drop the half of the masks that were asked for the longest time ago."""
         kept = set(sorted(self._seen, key=self._seen.__getitem__)[-KEPT // 2 :])
