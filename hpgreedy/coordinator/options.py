@@ -62,6 +62,18 @@ TABLE = OptionTable(
             metavar="SECONDS",
             help="silence after which a host counts as unreachable",
         ),
+        "room-depth": Option(
+            parse=values.whole(0, 8),
+            default=2,
+            metavar="MOVES",
+            help="the most live migrations that are made to make room for one VM; 0 = none",
+        ),
+        "room-seconds": Option(
+            parse=values.number(0.01, 10),
+            default=1.0,
+            metavar="SECONDS",
+            help="how long one request may look for such migrations; nothing else is answered meanwhile",
+        ),
         "log-level": Option(
             parse=values.log_level, default="info", metavar="LEVEL", help="debug, info, warning or error"
         ),
@@ -96,6 +108,8 @@ def read(argv: Sequence[str]) -> tuple[CoordinatorSettings, dict[str, Any]]:
             default_image=options["default-image"],
             growth=options["growth"],
             host_timeout=options["host-timeout"],
+            room_depth=options["room-depth"],
+            room_seconds=options["room-seconds"],
         ),
     )
     return settings, options

@@ -70,7 +70,8 @@ class Coordinator:
 
     async def _serve(self, store: Store, keys: KeyPair) -> None:
         epoch = await asyncio.to_thread(store.claim_epoch)
-        world = World.load(store.load(), self._settings.cluster, Meta(cluster=uuid.uuid4().hex))
+        meta = Meta(cluster=uuid.uuid4().hex)
+        world = World.load(store.load(), self._settings.cluster, meta, time.monotonic)
         committer = Committer(store, epoch)
         core = Core(world, committer, ImageFiles(self._folder / "images"), keys.public)
         router = Router(self._settings.listen, self._settings.port, keys, core.keyring.admit)

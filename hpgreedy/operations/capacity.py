@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SILENT = "nothing is heard of it"
 """Why a silent host takes nothing; without the seconds, which change all the time."""
-CPU_ROW, MEMORY_ROW = 0, 1
 
 
 def host_of(world: World, record: HostRecord, now: Now) -> Host:
@@ -89,7 +88,6 @@ class LiveFleet:
         self._hosts: dict[str, None] = {}
         self._vms: dict[str, None] = {}
         self._tried: dict[str, None] = {}
-        self._whole = False
 
     def host_changed(self, name: str) -> None:
         """A host's record or what is known of it now has changed."""
@@ -105,39 +103,22 @@ class LiveFleet:
 
     def current(self, now: Now) -> Fleet:
         """The fleet as the records have it."""
-        known = self._world.hosts
-        if any(name not in known for name in self._hosts):
-            self._whole = True
+        fleet, known = self._fleet, self._world.hosts
+        if any(name in known and name not in fleet.position for name in self._hosts):
+            # The order of positions is that of registration, whatever was heard of first.
+            self._hosts = {name: None for name in known if name in self._hosts} | self._hosts
         for name in self._hosts:
-            if self._whole:
-                break
-            self._put_host(name, now)
-        if self._whole:
-            self._build(now)
-        else:
-            for key in self._tried:
-                self._put_again(key)
-            for key in self._vms:
-                self._put_vm(key)
+            if name in known:
+                fleet.put_host(host_of(self._world, known[name], now))
+            elif name in fleet.position:
+                fleet.remove_host(name)
+        for key in self._tried:
+            self._put_again(key)
+        for key in self._vms:
+            self._put_vm(key)
         for changed in (self._hosts, self._vms, self._tried):
             changed.clear()
-        return self._fleet
-
-    def _build(self, now: Now) -> None:
-        self._whole = False
-        self._fleet = Fleet(self._world.cluster(now))
-        held: dict[str, list[Claim]] = {}
-        for claim in self._fleet.claims():
-            held.setdefault(claim.demand.key, []).append(claim)
-        self._held = {key: tuple(claims) for key, claims in held.items()}
-
-    def _put_host(self, name: str, now: Now) -> None:
-        fleet = self._fleet
-        fleet.put_host(host_of(self._world, self._world.hosts[name], now))
-        # The scale on which hosts are compared is the largest capacity; a fleet never takes it back.
-        self._whole = any(
-            column.largest > 1 and max(column.capacity) < column.largest for column in fleet.columns
-        )
+        return fleet
 
     def _put_vm(self, key: str) -> None:
         vm = self._world.vms.get(key)

@@ -133,7 +133,11 @@ class World:
 
     @classmethod
     def load(
-        cls, stored: Mapping[str, Mapping[str, dict[str, Any]]], settings: Settings, fallback: Meta
+        cls,
+        stored: Mapping[str, Mapping[str, dict[str, Any]]],
+        settings: Settings,
+        fallback: Meta,
+        clock: Callable[[], float] = no_clock,
     ) -> World:
         """The world of a store's records; `fallback` is the Meta of a cluster that is new.
 
@@ -143,7 +147,7 @@ class World:
             name: {key: from_value(kind, value) for key, value in stored.get(name, {}).items()}
             for name, kind in KINDS.items()
         }
-        world = cls(records["meta"].get("cluster", fallback), settings)
+        world = cls(records["meta"].get("cluster", fallback), settings, clock)
         for host in sorted(records["host"].values(), key=lambda host: host.joined):
             world.hosts[host.name] = host
         for op in sorted(records["operation"].values(), key=lambda op: op.id):
