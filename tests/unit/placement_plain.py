@@ -1,5 +1,6 @@
-"""The rules of placement written down a second time, in the plainest way: every question is a scan of a cluster
-value. Nothing of `hpgreedy.placement` is used.
+"""The rules of placement written down a second time, in the plainest way.
+
+Every question is a scan of a cluster value. Nothing of `hpgreedy.placement` is used.
 """
 
 import itertools
@@ -59,7 +60,7 @@ def free_nodes(cluster, key):
 
 
 def some_nodes(cluster, key, demand):
-    """The first set of nodes inside which the demand fits; () when it floats, None when there is no such set."""
+    """The first set of nodes inside which the demand fits; () when it floats, None when there is none."""
     if not demand.numa:
         return ()
     free, (cpu, memory) = free_nodes(cluster, key), share_of(demand)

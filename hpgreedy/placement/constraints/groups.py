@@ -38,14 +38,15 @@ def mask(fleet: Fleet, demand: Demand) -> int:
         assert rule.group is not None
         if rule.scope != HOST_SCOPE:
             found &= fleet.features.labelled(rule.scope)
-        found &= _keeping(fleet, rule.kind, rule.scope, fleet.members(rule.group, demand.key))
+        found &= keeping(fleet, rule.kind, rule.scope, fleet.members(rule.group, demand.key))
     if demand.group is not None:
         for (kind, scope), places in fleet.watches(demand.group, demand.key):
-            found &= _keeping(fleet, kind, scope, places)
+            found &= keeping(fleet, kind, scope, places)
     return found
 
 
-def _keeping(fleet: Fleet, kind: RuleKind, scope: str, places: Iterable[int]) -> int:
+def keeping(fleet: Fleet, kind: RuleKind, scope: str, places: Iterable[int]) -> int:
+    """Hosts that keep such a rule about VMs that stand at `places`."""
     found = fleet.everything
     for position in places:
         one = place(fleet, position, scope)
@@ -70,7 +71,7 @@ def reject(case: Case) -> Rejection | None:
         if clash is not None:
             return _rejection(case, rule.kind, rule.scope, rule.group, clash)
     if demand.group is not None:
-        for (kind, scope), places in fleet.watches(demand.group, demand.key):
+        for (kind, scope), places in sorted(fleet.watches(demand.group, demand.key)):
             clash = _clash(case, kind, scope, places)
             if clash is not None:
                 return _rejection(case, kind, scope, demand.group, clash)
@@ -78,12 +79,10 @@ def reject(case: Case) -> Rejection | None:
 
 
 def _clash(case: Case, kind: RuleKind, scope: str, places: Iterable[int]) -> int | None:
-    """A position with which this host breaks the rule."""
-    for position in places:
-        same = same_place(case.fleet.hosts[position], case.host, scope)
-        if same is (kind is RuleKind.APART):
-            return position
-    return None
+    """A position with which this host breaks the rule: its own, else the first."""
+    hosts, apart = case.fleet.hosts, kind is RuleKind.APART
+    found = [each for each in places if same_place(hosts[each], case.host, scope) is apart]
+    return case.position if case.position in found else min(found, default=None)
 
 
 def _rejection(case: Case, kind: RuleKind, scope: str, group: str, clash: int) -> Rejection:
