@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from protocol.explanation import Searched
+
 
 class Reason(enum.StrEnum):
     """The rule that keeps a VM off a host."""
@@ -27,6 +29,7 @@ class Reason(enum.StrEnum):
     NETWORK = "network"
     POOL = "pool"
     CPU_MODEL = "cpu_model"
+    N1 = "n1"
 
 
 CAPACITY = frozenset({Reason.CPU, Reason.MEMORY, Reason.RESOURCE, Reason.NUMA})
@@ -35,7 +38,8 @@ CAPACITY = frozenset({Reason.CPU, Reason.MEMORY, Reason.RESOURCE, Reason.NUMA})
 
 class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     """Why a host does not take a VM. `need` and `have` (what is free) are numbers where the rule counts:
-    vCPUs, MiB, units of the resource or NUMA nodes. `detail` says it in words.
+    vCPUs, MiB, units of the resource or NUMA nodes. `detail` says it in words. hosts: how many hosts the
+    same rule rejects, where this one, which comes nearest, stands for all of them.
     """
 
     host: str
@@ -43,10 +47,12 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
     need: float | None = None
     have: float | None = None
     detail: str
+    hosts: int = 1
 
     def sentence(self) -> str:
         """One readable line, such as ``h1: memory: needs 8GiB, 3.5GiB free of 16GiB``."""
-        return f"{self.host}: {self.reason.value.replace('_', ' ')}: {self.detail}"
+        who = self.host if self.hosts == 1 else f"{self.hosts} hosts, at best {self.host}"
+        return f"{who}: {self.reason.value.replace('_', ' ')}: {self.detail}"
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +72,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """The VM goes to `host` once `moves` are done, in their order.
 
     numa_nodes: those it will be pinned to, where it asks for some. why: a sentence. runner_up: the host
-    that would have been next.
+    that would have been next. searched: what was searched for moves, where there are some.
     """
 
     host: str
@@ -74,19 +80,22 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     numa_nodes: tuple[int, ...] = ()
     why: str = ""
     runner_up: str | None = None
+    searched: Searched | None = None
     algorithm: str
 
 
 class NotPlaced(msgspec.Struct, frozen=True, kw_only=True):
     """No host takes the VM.
 
-    rejections: one for every host. why: one sentence. largest: host, vCPUs and MiB of the largest VM
-    that would fit now, None when not even the smallest would. ever: whether some host would take it if it
-    were up and empty (False without hosts).
+    rejections: one for every host; with many hosts one for every rule that rejects some. why: one sentence.
+    largest: host, vCPUs and MiB of the largest VM that would fit now, None when not even the smallest would.
+    ever: whether some host would take it if it were up and empty (False without hosts). searched: what was
+    searched for room, where it was. `explain.answer.explain_answer` says more.
     """
 
     rejections: tuple[Rejection, ...]
     why: str
     largest: tuple[str, int, int] | None = None
     ever: bool
+    searched: Searched | None = None
     algorithm: str

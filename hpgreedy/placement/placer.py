@@ -11,6 +11,7 @@ from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.makeroom import Limits, Search, search
 from hpgreedy.placement.question import Question
 from hpgreedy.placement.refusal import refuse
+from protocol.explanation import Searched
 
 
 class Placer:
@@ -42,11 +43,29 @@ class Placer:
         question = Question(self.fleet, demand, seed=seed, last=last)
         position = chosen.choose(question)
         if position is not None:
-            return self._placed(question, position, algorithm, explained)
+            return self.on(question, position, algorithm, explained=explained)
         searched = search(self.fleet, demand, self.limits) if chosen.makes_room else None
         if searched is not None and searched.plan is not None:
             return self._with_moves(searched, algorithm)
         return refuse(self.fleet, demand, chosen, searched)
+
+    def on(self, question: Question, position: int, algorithm: str, *, explained: bool = True) -> Placed:
+        """The answer where the algorithm chose the host at `position`."""
+        host = question.fleet.hosts[position].key
+        nodes: tuple[int, ...] = ()
+        if question.demand.numa:
+            nodes = self.fleet.nodes[position].place(question.demand) or ()
+        if not explained:
+            return Placed(host=host, numa_nodes=nodes, algorithm=algorithm)
+        chosen = known(algorithm)
+        next_best = chosen.choose(question.without(position))
+        return Placed(
+            host=host,
+            numa_nodes=nodes,
+            why=f"{algorithm.replace('_', ' ')}: {chosen.why(question, position)}",
+            runner_up=None if next_best is None else self.fleet.hosts[next_best].key,
+            algorithm=algorithm,
+        )
 
     def place(
         self, demand: Demand, algorithm: str = DEFAULT, *, seed: int = 0, last: str | None = None
@@ -73,23 +92,6 @@ class Placer:
             self.fleet.add(msgspec.structs.replace(held, host=move.target, numa_nodes=move.numa_nodes))
         self.fleet.add(Claim(demand=demand, host=placed.host, movable=False, numa_nodes=placed.numa_nodes))
 
-    def _placed(self, question: Question, position: int, algorithm: str, explained: bool) -> Placed:
-        host = question.fleet.hosts[position].key
-        nodes: tuple[int, ...] = ()
-        if question.demand.numa:
-            nodes = self.fleet.nodes[position].place(question.demand) or ()
-        if not explained:
-            return Placed(host=host, numa_nodes=nodes, algorithm=algorithm)
-        chosen = known(algorithm)
-        next_best = chosen.choose(question.without(position))
-        return Placed(
-            host=host,
-            numa_nodes=nodes,
-            why=f"{algorithm.replace('_', ' ')}: {chosen.why(question, position)}",
-            runner_up=None if next_best is None else self.fleet.hosts[next_best].key,
-            algorithm=algorithm,
-        )
-
     def _with_moves(self, searched: Search, algorithm: str) -> Placed:
         plan = searched.plan
         assert plan is not None
@@ -99,6 +101,7 @@ class Placer:
             numa_nodes=plan.numa_nodes,
             why=f"{algorithm}: {plan.why}",
             runner_up=searched.runner_up,
+            searched=Searched(depth=searched.depth, complete=searched.complete),
             algorithm=algorithm,
         )
 

@@ -30,15 +30,15 @@ def test_it_names_the_largest_vm_that_would_fit_and_why_the_others_do_not():
     assert answer.largest == ("h2", 12, 40 * GIB)
     assert answer.ever
     assert answer.why == (
-        "no host takes 8 cpus with 64GiB now, and no single live migration would make room: "
+        "no host takes 8 cpus with 64GiB now, and no chain of up to 2 live migrations would make room: "
         "the largest that would fit now is 12 cpus with 40GiB on h2 "
         "(h1: cpu: needs 8, 6 free of 16; h3: memory: needs 64GiB, 24GiB free of 64GiB)"
     )
 
 
 def test_one_shortage_everywhere_is_named_in_the_head():
-    assert refused(THREE, vm(1, 50), held=HELD).why.startswith("no host has 50GiB free, and no single")
-    assert refused(THREE, vm(13, 1), held=HELD).why.startswith("no host has 13 cpus free, and no single")
+    assert refused(THREE, vm(1, 50), held=HELD).why.startswith("no host has 50GiB free, and no chain")
+    assert refused(THREE, vm(13, 1), held=HELD).why.startswith("no host has 13 cpus free, and no chain")
 
 
 def test_the_largest_really_fits_and_a_little_more_does_not():
@@ -68,7 +68,7 @@ def test_what_never_fits_says_so_and_does_not_speak_of_moves():
 
 
 def test_a_refusal_claims_only_what_was_searched():
-    assert "no single live migration would make room" in refused(THREE, vm(8, 64), held=HELD).why
+    assert "no chain of up to 2 live migrations would make room" in refused(THREE, vm(8, 64), held=HELD).why
     for algorithm in ("first_fit", "best_fit"):
         assert "migration" not in refused(THREE, vm(8, 64), algorithm, HELD).why
     assert "migration" not in refused(THREE, vm(1, 1, host_labels={"x": "y"})).why
@@ -97,7 +97,7 @@ def test_a_named_host_that_does_not_take_it():
     answer = refused(THREE, vm(8, 1, wanted_host="h1"), held=HELD)
     assert answer.why == (
         "it must start on h1, which does not take it: cpu: needs 8, 6 free of 16, "
-        "and no single live migration would make room: "
+        "and no chain of up to 2 live migrations would make room: "
         "the largest that would fit now is 6 cpus with 4GiB on h1"
     )
 
