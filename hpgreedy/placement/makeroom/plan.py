@@ -10,16 +10,19 @@ from hpgreedy.placement.decision import Move
 
 
 def no_clock() -> float:
-    """A clock that stands still: the search is limited by its depth alone."""
+    """A clock that stands still: the search is limited by its depth and its effort alone."""
     return 0.0
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """depth: the most moves of a chain. seconds: how long may be searched, by `clock` (monotonic)."""
+    """What a search may take: chains of up to `depth` moves, `seconds` by `clock` (monotonic), and `effort`,
+    which counts the chains that are looked at and so ends every search at the same point each time.
+    """
 
     depth: int = 2
-    seconds: float = 2.0
+    seconds: float = 0.5
     clock: Callable[[], float] = no_clock
+    effort: int = 50_000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +35,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True):
-    """What a search has found. depth: chains of at most so many moves were searched, all of them when
-    `complete`. runner_up: another host where room could be made, where one is known.
+    """What a search has found.
+
+    complete: all chains of up to `depth` moves are covered: without a plan none makes room, and with one none
+    is cheaper (less memory to move, then fewer moves). runner_up: another host where room could be made,
+    where one is known.
     """
 
     plan: Plan | None

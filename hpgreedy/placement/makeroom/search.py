@@ -1,44 +1,244 @@
-"""The search for the cheapest chain of moves that makes room."""
+"""The search for the cheapest chain of moves that makes room.
+
+It goes through unfinished chains, the cheapest first, beginning with those that have no moves and put the VM
+on some host. The first step of a chain that does not work says what is missing: a VM of a few must have left
+(or come) before it, and each of them gives a chain with one move more, whose target is left open. Once
+nothing is missing the targets are chosen. Every chain that works grows from each of its parts in this way, so
+the first one that is complete and works is a cheapest one, and where none is left there is none.
+(Uniform-cost search in the space of partial plans: Russell and Norvig, Artificial Intelligence.)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
 
-from hpgreedy.model import Claim, Demand
-from hpgreedy.placement.constraints import check
-from hpgreedy.placement.decision import CAPACITY, Move
-from hpgreedy.placement.fleet import Fleet
+import msgspec
+
+from hpgreedy.model import Demand
+from hpgreedy.placement.decision import Move
+from hpgreedy.placement.fleet import Fleet, positions
+from hpgreedy.placement.makeroom.board import NEWCOMER, Board
+from hpgreedy.placement.makeroom.effort import Effort, Spent
+from hpgreedy.placement.makeroom.pairs import Pairs, Sets
 from hpgreedy.placement.makeroom.plan import Limits, Plan, Search
-from hpgreedy.placement.question import Question
-from hpgreedy.placement.words import amount
+from hpgreedy.placement.makeroom.walk import UNKNOWN, Chain, Open, Walk
+from hpgreedy.placement.makeroom.why import why
+
+AFTER_THE_FIRST = 100
+"""Unfinished chains that are looked at for a runner-up."""
+
+
+class Partial(msgspec.Struct, frozen=True):
+    """An unfinished chain. Of those who must leave for step `step` only VMs above `above` are still tried."""
+
+    chain: Chain
+    step: int = -1
+    above: int = -1
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """A chain whose step at `index` needs some set of VMs to leave first; those from `at` on are untried."""
+
+    chain: Chain
+    index: int
+    sets: Sets
+    at: int = 0
 
 
 def search(fleet: Fleet, demand: Demand, limits: Limits) -> Search:
-    """The cheapest single move, by the memory to be moved."""
-    for claim in sorted(_victims(fleet, demand), key=lambda claim: claim.demand.memory):
-        target = Question(fleet, claim.demand.unbound()).least_free()
-        if target is None:
-            continue
-        host, key = fleet.hosts[target].key, claim.demand.key
-        move = Move(vm=key, source=claim.host, target=host, memory=claim.demand.memory)
-        why = (
-            f"no host has room, and moving {key} ({amount(claim.demand.memory)}) "
-            f"from {claim.host} to {host} makes room on {claim.host}"
+    """The cheapest chain: the least memory to move, then the fewest moves, then the first by order of
+    registration of the hosts that the VMs leave. The fleet is not changed.
+    """
+    try:
+        return _Search(fleet, demand, limits).run()
+    except Spent:
+        return Search(plan=None, depth=limits.depth, complete=False)
+
+
+class _Search:
+    def __init__(self, fleet: Fleet, demand: Demand, limits: Limits) -> None:
+        self.depth = limits.depth
+        self.effort = Effort(limits)
+        self.board = Board(fleet, demand)
+        self.pairs = Pairs(self.board)
+        self.heap: list[tuple[int, int, int, Partial | Rest]] = []
+        self.serial = 0
+        self.seen: set[Chain] = set()
+
+    def run(self) -> Search:
+        self._begin()
+        chain = self._next_that_works()
+        if chain is None:
+            return Search(plan=None, depth=self.depth, complete=True)
+        host = chain.steps[-1][1]
+        other = self._runner_up(host)
+        instead = None if other is None else self._memory(other)
+        fleet = self.board.fleet
+        moves, nodes = self._moves(chain)
+        runner_up = None if other is None else fleet.hosts[other.steps[-1][1]].key
+        plan = Plan(
+            host=fleet.hosts[host].key,
+            moves=moves,
+            numa_nodes=nodes,
+            why=why(fleet.hosts[host].key, moves, runner_up, instead),
         )
-        return Search(plan=Plan(host=claim.host, moves=(move,), why=why), depth=1, complete=True)
-    return Search(plan=None, depth=1, complete=True)
+        return Search(plan=plan, depth=self.depth, complete=True, runner_up=runner_up)
 
+    def _begin(self) -> None:
+        if all(row >= 0 for row, _ in self.board.vm(NEWCOMER).needs):
+            self._spread(Chain(((NEWCOMER, UNKNOWN),)), 0, self.board.allowed(NEWCOMER))
 
-def _victims(fleet: Fleet, demand: Demand) -> Iterator[Claim]:
-    for position, host in fleet.standing_hosts():
-        rejection = check(fleet, demand, position)
-        if rejection is None or rejection.reason not in CAPACITY:
-            continue
-        for claim in list(fleet.claims_on(position)):
-            if not claim.movable or claim.demand.pinned or claim.demand.key == demand.key:
+    def _next_that_works(self, without: int | None = None, most: int | None = None) -> Chain | None:
+        """The next cheapest chain that works, whose VM does not go to the host `without`."""
+        while self.heap and most != 0:
+            entry = heapq.heappop(self.heap)[-1]
+            self.effort.spend()
+            if most is not None:
+                most -= 1
+            partial = self._first_of(entry) if isinstance(entry, Rest) else entry
+            if partial.chain.steps[-1][1] == without or partial.chain in self.seen:
                 continue
-            fleet.remove(claim.demand.key, host.key)
-            takes = check(fleet, demand, position) is None
-            fleet.add(claim)
-            if takes:
-                yield claim
+            found = self._advance(partial)
+            if found is not None:
+                return found
+        return None
+
+    def _runner_up(self, host: int) -> Chain | None:
+        try:
+            return self._next_that_works(host, AFTER_THE_FIRST)
+        except Spent:
+            return None
+
+    def _first_of(self, rest: Rest) -> Partial:
+        """The cheapest of what is untried; the others wait."""
+        sets, at = rest.sets, rest.at
+        self._push_rest(msgspec.structs.replace(rest, at=at + 1))
+        vms = [int(vm) for vm in (sets.first[at], sets.second[at]) if vm >= 0]
+        host = self.board.vm(vms[0]).position
+        new = (Open(vm, 0, rest.index, self.board.allowed(vm) & ~(1 << host)) for vm in vms)
+        return Partial(rest.chain.to(rest.index, host).opened(*new), rest.index, vms[-1])
+
+    def _advance(self, partial: Partial) -> Chain | None:
+        """Look for the first flaw; the chain with its targets chosen when there is none left."""
+        chain = partial.chain
+        self.seen.add(chain)
+        spare = self.depth - chain.moves
+        if spare < 0:
+            return None
+        flaw = Walk(self.board, chain).flaw()
+        if flaw is None:
+            found = self._settled(chain)
+            if found is None and spare and chain.opens:
+                self._help(chain)
+            return found
+        if spare:
+            same = flaw.crowded and partial.step == flaw.step
+            for cure in flaw.cures:
+                if not same or cure.vm > partial.above:
+                    self._push(chain.opened(cure), flaw.step if flaw.crowded else -1, cure.vm)
+        return None
+
+    def _settled(self, chain: Chain) -> Chain | None:
+        """The chain with its open moves made steps that work as they are; None when that cannot be."""
+        if not chain.opens:
+            return chain
+        opened, choices = min(((o, self._choices(chain, o)) for o in chain.opens), key=_count)
+        for index, mask in choices:
+            for position in self.board.by_preference(opened.vm, mask):
+                self.effort.spend()
+                bound = chain.bound(opened, index, position)
+                if Walk(self.board, bound).flaw() is None:
+                    found = self._settled(bound)
+                    if found is not None:
+                        return found
+        return None
+
+    def _choices(self, chain: Chain, opened: Open) -> list[tuple[int, int]]:
+        """Before which steps the move could come, and to which hosts, as far as room and rules go."""
+        board, vm = self.board, opened.vm
+        found: list[tuple[int, int]] = []
+        rules = board.fleet.everything if self._rules_shift(chain, vm) else board.keeping_groups(vm)
+        for index in range(opened.since, opened.before + 1):
+            walk = Walk(board, chain)
+            walk.go_to(index)
+            mask = board.with_room(vm)
+            for position, free in walk.free.items():
+                has = all(free[row] >= amount for row, amount in board.vm(vm).needs)
+                mask = mask | 1 << position if has else mask & ~(1 << position)
+            found.append((index, mask & opened.to & rules))
+        return found
+
+    def _rules_shift(self, chain: Chain, vm: int) -> bool:
+        """Whether another VM of the chain may change where rules let this one go."""
+        board = self.board
+        others = {*(step[0] for step in chain.steps), *(o.vm for o in chain.opens)} - {vm}
+        return board.vm(vm).grouped and any(board.vm(other).grouped for other in others)
+
+    def _help(self, chain: Chain) -> None:
+        """The open moves cannot all be made as things stand: choose one's target, though others go first."""
+        opened, choices = min(((o, self._choices(chain, o)) for o in chain.opens), key=_count)
+        rest = tuple(o for o in chain.opens if o is not opened)
+        for index, _ in choices:
+            self._spread(chain.with_step(index, (opened.vm, UNKNOWN), rest), index, opened.to)
+
+    def _spread(self, chain: Chain, index: int, to: int) -> None:
+        """Let the step at `index` go to any host of `to`, one at a time.
+
+        Where it lacks nothing but room it is known at once who would have to leave first.
+        """
+        board, vm = self.board, chain.steps[index][0]
+        spare = self.depth - chain.moves
+        others = {*(step[0] for step in chain.steps), *(o.vm for o in chain.opens)} - {NEWCOMER}
+        apart = board.with_room(vm) | (board.fleet.everything & ~board.keeping_groups(vm))
+        for position in (board.vm(other).position for other in others):
+            apart |= 1 << position
+        for _, position in chain.steps:
+            if position != UNKNOWN:
+                apart |= 1 << position
+        if board.vm(vm).demand.numa or self._rules_shift(chain, vm):
+            apart = board.fleet.everything
+        for position in positions(apart & to):
+            self._push(chain.to(index, position))
+        if spare > 0:
+            sets = self.pairs.making_way(
+                board.vm(vm).needs, to & ~apart, spare, frozenset(others), index + len(chain.opens)
+            )
+            self._push_rest(Rest(chain, index, sets))
+
+    def _push(self, chain: Chain, step: int = -1, above: int = -1) -> None:
+        self._put(self._memory(chain), chain.moves, Partial(chain, step, above))
+
+    def _push_rest(self, rest: Rest) -> None:
+        if rest.at < len(rest.sets):
+            memory = self._memory(rest.chain) + int(rest.sets.least[rest.at])
+            self._put(memory, rest.chain.moves + int(rest.sets.moves[rest.at]), rest)
+
+    def _put(self, memory: int, moves: int, entry: Partial | Rest) -> None:
+        if moves <= self.depth:
+            self.serial += 1
+            heapq.heappush(self.heap, (memory, moves, self.serial, entry))
+
+    def _memory(self, chain: Chain) -> int:
+        vms = [vm for vm, _ in chain.steps[:-1]] + [opened.vm for opened in chain.opens]
+        return sum(self.board.vm(vm).demand.memory for vm in vms)
+
+    def _moves(self, chain: Chain) -> tuple[tuple[Move, ...], tuple[int, ...]]:
+        """The moves, and the newcomer's NUMA nodes."""
+        hosts, walk = self.board.fleet.hosts, Walk(self.board, chain)
+        sources = walk.sources()
+        nodes = walk.nodes()
+        moves = tuple(
+            Move(
+                vm=self.board.vm(vm).demand.key,
+                source=hosts[source].key,
+                target=hosts[target].key,
+                memory=self.board.vm(vm).demand.memory,
+                numa_nodes=nodes.get(index, ()),
+            )
+            for index, ((vm, target), source) in enumerate(zip(chain.steps[:-1], sources, strict=True))
+        )
+        return moves, nodes.get(len(chain.steps) - 1, ())
+
+
+def _count(pair: tuple[Open, list[tuple[int, int]]]) -> int:
+    return sum(mask.bit_count() for _, mask in pair[1])

@@ -1,0 +1,133 @@
+"""Which VMs would have to leave a host so that another one fits there: whole arrays at a time.
+
+What is left out for want of room elsewhere could not have moved: vCPUs and memory alone are looked at for
+that, so too many may be let through and never too few.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hpgreedy.placement.fleet import CPU, MEMORY
+from hpgreedy.placement.makeroom.board import NEWCOMER, Board, Needs, hosts_of
+
+
+class Sets:
+    """Sets of one or two VMs of one host, cheapest first: `first`, `second` (sets,), -1 where there is one.
+
+    least: MiB that any chain moves which begins with the set; moves: how many moves it has at least.
+    """
+
+    __slots__ = ("first", "least", "moves", "second")
+
+    def __init__(self, first: np.ndarray, second: np.ndarray, least: np.ndarray, moves: np.ndarray) -> None:
+        order = np.lexsort((second, first, moves, least))
+        self.first, self.second = first[order], second[order]
+        self.least, self.moves = least[order], moves[order]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+class Pairs:
+    """Answers for one search which VMs may make way for a VM, and what that costs at least."""
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        up = hosts_of(board.fleet.up, board.free.shape[1])
+        self.at_once = fitting(board.needs, board.free[:, up])
+        """Those that may find room before anything else has moved, (vms,)."""
+        cheapest = board.memory[self.at_once]
+        self._cheapest = int(cheapest.min()) if len(cheapest) else 0
+        self._leaves = [self.at_once]
+
+    def can_leave(self, spare: int) -> np.ndarray:
+        """Those that may find room after `spare` other moves, (vms,)."""
+        while len(self._leaves) <= spare:
+            others = self._leaves[-1]
+            later = fitting(self.board.needs, self._emptied(others, len(self._leaves)))
+            self._leaves.append(others | later)
+        return self._leaves[spare]
+
+    def _emptied(self, others: np.ndarray, spare: int) -> np.ndarray:
+        """What is free on each host at most once `spare` of the others have left it, (2, hosts)."""
+        board = self.board
+        room: np.ndarray = np.maximum(board.free[[CPU, MEMORY]], 0)
+        for row in (CPU, MEMORY):
+            amounts, at = board.needs[row][others], board.at[others]
+            order = np.lexsort((-amounts, at))
+            amounts, at = amounts[order], at[order]
+            starts = np.flatnonzero(np.r_[True, at[1:] != at[:-1]]) if len(at) else np.zeros(0, dtype=int)
+            rank = np.arange(len(at)) - np.repeat(starts, np.diff(np.r_[starts, len(at)]))
+            np.add.at(room[row], at[rank < spare], amounts[rank < spare])
+        return room
+
+    def making_way(self, needs: Needs, mask: int, spare: int, without: frozenset[int], before: int) -> Sets:
+        """The sets of up to two VMs after whose leaving a host of the mask, which has too little room for
+        what is needed, has enough, or may have with more moves.
+
+        `spare` moves are left for the set and all that it takes. The chain has other moves already, of the
+        VMs `without`, and `before` of them may come first.
+        """
+        board = self.board
+        hosts = hosts_of(mask, board.free.shape[1])
+        who = hosts[board.at] & self.can_leave(spare - 1 + before)
+        who[[vm for vm in without if vm != NEWCOMER]] = False
+        chosen = np.flatnonzero(who)
+        rows = [row for row, _ in needs]
+        lack = np.array([[amount] for _, amount in needs]) - board.free[rows][:, board.at[chosen]]
+        takes = board.needs[rows][:, chosen]
+        helps = (np.minimum(lack, takes) > 0).any(axis=0)
+        chosen, lack, takes = chosen[helps], lack[:, helps], takes[:, helps]
+        alone = (takes >= lack).all(axis=0)
+        singles = chosen[alone]
+        if spare == 1:
+            nobody = np.full(len(singles), -1)
+            return Sets(singles, nobody, board.memory[singles], np.ones(len(singles), dtype=np.int64))
+        rest = ~alone & self.can_leave(spare - 2 + before)[chosen]
+        low, high = self._two(chosen[rest], lack[:, rest], takes[:, rest], spare)
+        first = np.concatenate([singles, low])
+        second = np.concatenate([np.full(len(singles), -1), high])
+        begun = any(vm != NEWCOMER and self.at_once[vm] for vm in without)
+        return self._priced(first, second, begun=begun)
+
+    def _two(
+        self, chosen: np.ndarray, lack: np.ndarray, takes: np.ndarray, spare: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pairs on one host, the lower number first, neither of whom suffices alone."""
+        order = np.lexsort((chosen, self.board.at[chosen]))
+        chosen, lack, takes = chosen[order], lack[:, order], takes[:, order]
+        at = self.board.at[chosen]
+        low: list[np.ndarray] = []
+        high: list[np.ndarray] = []
+        for apart in range(1, len(chosen)):
+            same = at[:-apart] == at[apart:]
+            if not same.any():
+                break
+            if spare == 2:
+                same &= (takes[:, :-apart] + takes[:, apart:] >= lack[:, apart:]).all(axis=0)
+            low.append(chosen[:-apart][same])
+            high.append(chosen[apart:][same])
+        if not low:
+            return chosen[:0], chosen[:0]
+        return np.concatenate(low), np.concatenate(high)
+
+    def _priced(self, first: np.ndarray, second: np.ndarray, *, begun: bool) -> Sets:
+        """A chain's first move needs no other before it: where no VM so far is such a one, one more moves."""
+        memory, once = self.board.memory, self.at_once
+        paired = second >= 0
+        least = memory[first] + np.where(paired, memory[second], 0)
+        moves = 1 + paired.astype(np.int64)
+        more = ~(once[first] | (paired & once[second]) | begun)
+        return Sets(first, second, least + np.where(more, self._cheapest, 0), moves + more)
+
+
+def fitting(needs: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """For which columns of `needs` (rows, n) some column of `room` (rows, m) has vCPUs and memory: (n,)."""
+    if not room.shape[1]:
+        return np.zeros(needs.shape[1], dtype=bool)
+    order = np.argsort(-room[CPU], kind="stable")
+    cpu, most = -room[CPU][order], np.maximum.accumulate(room[MEMORY][order])
+    enough = np.searchsorted(cpu, -needs[CPU], side="right")
+    found: np.ndarray = (enough > 0) & (most[np.maximum(enough, 1) - 1] >= needs[MEMORY])
+    return found
