@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from protocol.explanation import Explanation
 from protocol.messages import MigrationProgress, ShortText
 from protocol.spec import ImageManifest, ObjectId
 
@@ -30,7 +31,8 @@ class VmView(Answer, frozen=True, kw_only=True):
     crashed, missing, unknown (its host is unreachable) or deleting; `desired`: running or stopped.
     `memory` and the other sizes are MiB. `operation` = the open operation, if any. `runner_up` = the host
     that would have been next when it was placed. `cpu_model` = what its guest sees, None = the hypervisor's
-    default; `numa_nodes` = the nodes of its host that it is pinned to.
+    default; `numa_nodes` = the nodes of its host that it is pinned to. `rules` = what it asks of its host, a
+    sentence each.
     """
 
     id: str | int
@@ -56,6 +58,7 @@ class VmView(Answer, frozen=True, kw_only=True):
     numa_nodes: tuple[int, ...] = ()
     problem: str = ""
     created: float = 0.0
+    rules: tuple[str, ...] = ()
     spec: dict[str, Any] = {}
 
 
@@ -157,11 +160,43 @@ class ImageView(Answer, frozen=True, kw_only=True):
     default: bool = False
 
 
+class PlannedMove(Answer, frozen=True, kw_only=True, rename={"source": "from", "target": "to"}):
+    """A live migration that comes first. `memory` in MiB; `copy` = its disks are copied too."""
+
+    vm: str | int
+    source: str
+    target: str
+    memory: int
+    numa_nodes: tuple[int, ...] = ()
+    copy: bool = False
+
+
+class PlacementView(Answer, frozen=True, kw_only=True):
+    """Where a VM goes once `moves` are done, in their order, and why; `explanation` if asked for."""
+
+    vm: str | int
+    host: str
+    numa_nodes: tuple[int, ...] = ()
+    moves: tuple[PlannedMove, ...] = ()
+    why: str = ""
+    runner_up: str | None = None
+    algorithm: str
+    explanation: Explanation | None = None
+
+
+class PlacementPlan(Answer, frozen=True, kw_only=True):
+    """What a submit would do now; nothing has been changed."""
+
+    placements: tuple[PlacementView, ...]
+    notes: tuple[str, ...] = ()
+
+
 class OpsStarted(Answer, frozen=True, kw_only=True):
-    """Operations that have been accepted: they are on disk."""
+    """Operations that have been accepted: they are on disk. `placements` if explanations are asked for."""
 
     operations: tuple[OpView, ...]
     notes: tuple[str, ...] = ()
+    placements: tuple[PlacementView, ...] = ()
 
 
 # Requests
@@ -172,6 +207,11 @@ class Submit(Ask, frozen=True, kw_only=True):
 
     vms: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(min_length=1, max_length=10_000)]
     algorithm: ShortText | None = None
+    explain: bool = False
+
+
+class Place(Submit, frozen=True, kw_only=True):
+    """What Submit would do with the same request; nothing is accepted. → PlacementPlan"""
 
 
 class VmList(Ask, frozen=True, kw_only=True):
@@ -353,6 +393,7 @@ EXIT_CODES: dict[str, int] = {
 
 VERBS: dict[str, tuple[type[Ask], Any]] = {
     "submit": (Submit, OpsStarted),
+    "place": (Place, PlacementPlan),
     "vm.list": (VmList, tuple[VmView, ...]),
     "vm.show": (ById, VmView),
     "vm.delete": (VmDelete, OpsStarted),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import msgspec
 import structlog
 
 from hpgreedy.coordinator.access import Caller
+from hpgreedy.coordinator.acts import Started, durable
 from hpgreedy.coordinator.core import Core
-from hpgreedy.coordinator.handlers import Started, durable
 from hpgreedy.coordinator.table import TABLE, Verb
 from hpgreedy.coordinator.views import op_view
 from hpgreedy.operations.context import Context, Refusal
@@ -90,7 +91,8 @@ async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
         accepted.append(record)
 
     await durable(core, act)
-    return _started(core, accepted[0])
+    answer = _started(core, accepted[0])
+    return msgspec.structs.replace(answer, placements=tuple(started.placements))
 
 
 def _started(core: Core, record: RequestRecord) -> OpsStarted:

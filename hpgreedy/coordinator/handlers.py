@@ -12,6 +12,7 @@ import msgspec
 
 import protocol
 from hpgreedy.coordinator.access import Caller
+from hpgreedy.coordinator.acts import Started, durable, find_host, find_vm, own_vm
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.export import cluster_file
 from hpgreedy.coordinator.images import ImageFileError
@@ -31,66 +32,7 @@ from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
 from hpgreedy.placement import ALGORITHMS, DEFAULT
 from protocol import verbs
 from protocol.commands import ConsoleLog, ConsoleText
-from protocol.spec import VmSpec, decode_spec, key_of
-
-Act = Callable[[Context], tuple[OperationRecord, ...]]
-
-
-class Started(msgspec.Struct, frozen=True):
-    """A verb that begins operations: `act` accepts them; the door makes that durable and answers."""
-
-    act: Act
-    notes: tuple[str, ...] = ()
-
-
-def find_vm(core: Core, identifier: str | int) -> VmRecord:
-    """The VM of that id. Raises Refusal."""
-    vm = core.world.vms.get(key_of(identifier))
-    if vm is None:
-        raise Refusal(
-            "not_found", f"id is {identifier!r}, and there is no such VM; `vm list` shows all", "id"
-        )
-    return vm
-
-
-def own_vm(core: Core, caller: Caller, identifier: str | int) -> VmRecord:
-    """The VM of that id, if the caller may change it."""
-    vm = find_vm(core, identifier)
-    if not caller.owns(vm.owner):
-        raise Refusal("forbidden", f"{vm.key} belongs to {vm.owner}; {caller.name} may not change it")
-    return vm
-
-
-def find_host(core: Core, identifier: str | int, field: str = "id") -> str:
-    """The name of the host of that name or id. Raises Refusal."""
-    name = key_of(identifier)
-    if name in core.world.hosts:
-        return name
-    for record in core.world.hosts.values():
-        if record.id == name:
-            return record.name
-    known = ", ".join(sorted(core.world.hosts)) or "none yet"
-    raise Refusal("not_found", f"{field} is {name!r}, and there is no such host; known: {known}", field)
-
-
-def submit(core: Core, caller: Caller, ask: verbs.Submit) -> Started:
-    """Create VMs."""
-    algorithm = ask.algorithm or core.world.settings.algorithm
-    if algorithm not in ALGORITHMS:
-        known = ", ".join(sorted(ALGORITHMS))
-        raise Refusal("bad_request", f"algorithm is {algorithm!r}; known are {known}", "algorithm")
-    specs = [decode_spec(raw, VmSpec, f"vms[{n}]") for n, raw in enumerate(ask.vms)]
-    for n, spec in enumerate(specs):
-        if spec.host is not None:
-            find_host(core, spec.host, f"vms[{n}].host")
-    notes = []
-    if core.world.settings.default_image is None and any(s.image is None for s in specs):
-        notes.append("no default_image is set, so VMs without an image get no disk")
-
-    def act(ctx: Context) -> tuple[OperationRecord, ...]:
-        return requests.submit(ctx, caller.name, specs, algorithm, core.mint_uuid)
-
-    return Started(act, tuple(notes))
+from protocol.spec import decode_spec, key_of
 
 
 def vm_list(core: Core, caller: Caller, ask: verbs.VmList) -> tuple[verbs.VmView, ...]:
@@ -364,18 +306,6 @@ def _waits(core: Core, vm: VmRecord) -> tuple[str, ...]:
     return (
         () if state.value in ("up", "draining") else (f"{vm.host} is {state.value}: {problem}; this waits",)
     )
-
-
-async def durable(core: Core, act: Callable[[Context], Any]) -> None:
-    """Change the world and return once that is on disk."""
-    done = asyncio.get_running_loop().create_future()
-
-    async def then() -> None:
-        if not done.done():
-            done.set_result(None)
-
-    core.change(act, then)
-    await done
 
 
 Handler = Callable[[Core, Caller, Any], Any | Awaitable[Any]]

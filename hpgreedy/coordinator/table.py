@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from hpgreedy.coordinator import handlers
+from hpgreedy.coordinator import handlers, submitting
 from protocol.verbs import VERBS, Ask
 
 
@@ -24,7 +24,8 @@ class Verb(msgspec.Struct, frozen=True):
 
 
 _ROWS: dict[str, tuple[str, handlers.Handler]] = {
-    "submit": ("user", handlers.submit),
+    "submit": ("user", submitting.submit),
+    "place": ("user", submitting.place),
     "vm.list": ("viewer", handlers.vm_list),
     "vm.show": ("viewer", handlers.vm_show),
     "vm.delete": ("user", handlers.vm_delete),

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from hpgreedy.model import HostState
+from hpgreedy.operations.context import Context
+from hpgreedy.operations.places import Planned, must_copy
 from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
 from hpgreedy.operations.world import Now, World
 from hpgreedy.placement import Fleet
+from hpgreedy.placement.words import count
 from protocol.messages import MigrationProgress
-from protocol.spec import encode_spec
-from protocol.verbs import ForeignDomain, HostView, ImageView, OpStep, OpView, VmView
+from protocol.spec import VmSpec, encode_spec
+from protocol.spec.affinity import HOST_SCOPE
+from protocol.verbs import (
+    ForeignDomain,
+    HostView,
+    ImageView,
+    OpStep,
+    OpView,
+    PlacementView,
+    PlannedMove,
+    VmView,
+)
 
 _BY_OPERATION = {
     ("create", "making_room"): "pending",
@@ -71,7 +85,59 @@ def vm_view(world: World, vm: VmRecord, now: Now, *, whole: bool = False) -> VmV
         numa_nodes=vm.numa_nodes,
         problem=vm.problem,
         created=vm.created,
+        rules=tuple(rules_of(vm.spec)) if whole else (),
         spec=encode_spec(vm.spec) if whole else {},
+    )
+
+
+def rules_of(spec: VmSpec) -> Iterator[str]:
+    """What a VM asks of its host apart from room, a sentence each."""
+    for name, value in sorted(spec.host_labels.items()):
+        yield f"its host must have the label {name}={value}"
+    for rule in spec.affinity:
+        labels = ", ".join(f"{name}={value}" for name, value in sorted(rule.label.items()))
+        about = f"group {rule.group}" if rule.group else labels or ", ".join(sorted(rule.host_keys))
+        scope = (
+            "" if rule.group is None or rule.scope == HOST_SCOPE else f", one {rule.scope} being one place"
+        )
+        must = "must" if rule.hard else f"should, with weight {rule.weight:g},"
+        link = {"apart": "be apart from", "together": "be together with", "near": "be near", "avoid": "avoid"}
+        yield f"it {must} {link[rule.rule]} {about}{scope}"
+    for nic in spec.nics or ():
+        if nic.bridge is not None:
+            yield f"its host must have the bridge {nic.bridge}"
+        if nic.network is not None:
+            yield f"its host must have the network {nic.network}"
+    if spec.pool is not None:
+        yield f"its host must have the storage pool {spec.pool}"
+    if spec.numa is not None:
+        yield f"it must fit inside {count(spec.numa, 'NUMA node')}"
+    if spec.pinned:
+        yield "it is never moved to make room for another"
+
+
+def placement_view(ctx: Context, planned: Planned) -> PlacementView:
+    """A place that was found for a VM."""
+    placed, vms = planned.placed, ctx.world.vms
+    return PlacementView(
+        vm=planned.spec.id,
+        host=placed.host,
+        numa_nodes=placed.numa_nodes,
+        moves=tuple(
+            PlannedMove(
+                vm=vms[move.vm].spec.id,
+                source=move.source,
+                target=move.target,
+                memory=move.memory,
+                numa_nodes=move.numa_nodes,
+                copy=must_copy(ctx, vms[move.vm], move.target),
+            )
+            for move in placed.moves
+        ),
+        why=placed.why,
+        runner_up=placed.runner_up,
+        algorithm=placed.algorithm,
+        explanation=planned.explanation,
     )
 
 

@@ -6,38 +6,39 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from hpgreedy.model import Demand, HostState
+from hpgreedy.model import HostState
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.cpu import is_kvm
 from hpgreedy.operations.kinds.base import begin, proceed
+from hpgreedy.operations.places import Planned, details_of, must_copy, plan
 from hpgreedy.operations.records import OperationRecord, VmRecord
-from hpgreedy.placement import Move, NotPlaced, Placed, Placer
-from protocol.spec import ImageManifest, SpecError, VmSpec
+from hpgreedy.placement import Move, NotPlaced, Placer
+from protocol.spec import VmSpec
 
 MAC_PREFIX = "52:54:00"
 MAX_OPEN = 10_000
 MIGRATION_ALGORITHM = "best_fit"
 
 
-class Planned(msgspec.Struct, frozen=True):
-    """A VM with its place and the images it stands on."""
-
-    spec: VmSpec
-    placed: Placed
-    image: ImageManifest | None
-    kernel_image: ImageManifest | None
-
-
 def submit(
-    ctx: Context, owner: str, specs: Sequence[VmSpec], algorithm: str, mint_uuid: Callable[[], str]
+    ctx: Context,
+    owner: str,
+    specs: Sequence[VmSpec],
+    algorithm: str,
+    mint_uuid: Callable[[], str],
+    *,
+    explain: Callable[[list[Planned]], None] | None = None,
 ) -> tuple[OperationRecord, ...]:
-    """Accept VMs: all are placed and reserved, or Refusal says why and nothing has changed."""
+    """Accept VMs: all are placed and reserved, or Refusal says why and nothing has changed.
+
+    `explain` is given the places with their explanations, when anybody wants these.
+    """
     if len(ctx.world.open) + len(specs) > MAX_OPEN:
         raise Refusal("busy", f"{len(ctx.world.open)} operations are open already; try again in a while")
-    _refuse_known(ctx, specs)
-    _refuse_taken_macs(ctx, specs)
-    planned = _plan(ctx, specs, algorithm)
-    return tuple(_create(ctx, owner, plan, mint_uuid()) for plan in planned)
+    planned = plan(ctx, specs, algorithm, explained=explain is not None)
+    if explain is not None:
+        explain(planned)
+    return tuple(_create(ctx, owner, each, mint_uuid()) for each in planned)
 
 
 def migrate(
@@ -54,9 +55,10 @@ def migrate(
     if to is not None and to == vm.host:
         raise Refusal("refused", f"{vm.key} is on {to} already", "to")
     demand = msgspec.structs.replace(vm.demand, wanted_host=to)
-    answer = Placer(ctx.world.fleet(ctx.now)).decide(demand, MIGRATION_ALGORITHM)
+    fleet = ctx.world.fleet(ctx.now)
+    answer = Placer(fleet).decide(demand, MIGRATION_ALGORITHM)
     if isinstance(answer, NotPlaced):
-        raise Refusal("refused", answer.why, "to", details_of(answer))
+        raise Refusal("refused", answer.why, "to", details_of(fleet, demand, answer))
     return begin(
         ctx,
         new_migration(
@@ -81,7 +83,7 @@ def new_migration(
     From now on it has hold of the VM, and of room at both ends.
     """
     assert vm.host is not None
-    args: dict[str, object] = {"copy": _must_copy(ctx, vm, target), "bandwidth": bandwidth}
+    args: dict[str, object] = {"copy": must_copy(ctx, vm, target), "bandwidth": bandwidth}
     if vm.numa_nodes or numa_nodes:
         args["numa"] = {"source": list(vm.numa_nodes), "target": list(numa_nodes)}
     op = ctx.new_operation(
@@ -116,85 +118,8 @@ def hold_free(ctx: Context, vm: VmRecord) -> None:
         )
 
 
-def images_of(ctx: Context, spec: VmSpec, where: str) -> tuple[ImageManifest | None, ImageManifest | None]:
-    """The images a VM's disk and kernel come from; raises Refusal when one does not exist or fit."""
-    name = spec.image or ctx.world.settings.default_image
-    field = "image" if spec.image else "default_image"
-    image = _image(ctx, name, f"{where}.{field}") if name else None
-    kernel = image if image is not None and image.file("kernel") is not None else None
-    if spec.kernel is not None:
-        kernel = _image(ctx, spec.kernel.image, f"{where}.kernel.image") if spec.kernel.image else image
-        if kernel is None or kernel.file("kernel") is None:
-            named = kernel.name if kernel is not None else None
-            raise Refusal(
-                "bad_request",
-                f"{where}.kernel asks for a direct kernel boot, and "
-                + (f"image {named!r} has no kernel" if named else "no image is given")
-                + "; name an image with a kernel",
-                f"{where}.kernel",
-            )
-    return image, kernel
-
-
-def _image(ctx: Context, name: str, where: str) -> ImageManifest:
-    record = ctx.world.images.get(name)
-    if record is None or not record.ready or record.operation is not None:
-        ready = sorted(key for key, image in ctx.world.images.items() if image.ready)
-        known = f"known are {', '.join(ready)}" if ready else "there are none yet; `image add` adds one"
-        raise Refusal("bad_request", f"{where} is {name!r}, an image that does not exist; {known}", where)
-    return record.manifest
-
-
-def _refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
-    seen: set[str] = set()
-    for n, spec in enumerate(specs):
-        if spec.key in ctx.world.vms:
-            host = ctx.world.vms[spec.key].host
-            raise Refusal(
-                "exists",
-                f"vms[{n}].id is {spec.key!r}, and a VM of that id exists on {host}; "
-                "choose another id or delete that one first",
-                f"vms[{n}].id",
-            )
-        if spec.key in seen:
-            raise Refusal("bad_request", f"vms[{n}].id is {spec.key!r} for the second time", f"vms[{n}].id")
-        seen.add(spec.key)
-
-
-def _plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str) -> list[Planned]:
-    """A place for each, on top of those before it; in the fleet they are held until it is asked for again."""
-    world = ctx.world
-    placer = Placer(world.fleet(ctx.now))
-    number, last = world.meta.next_operation, world.meta.last_host
-    deadline = world.clock() + world.settings.room_seconds
-    planned = []
-    for n, spec in enumerate(specs):
-        image, kernel = images_of(ctx, spec, f"vms[{n}]")
-        demand = Demand.of_spec(spec)
-        placer.limits = world.limits(max(0.0, deadline - world.clock()))
-        try:
-            # The number of the operation that is to make it: with it the decision can be run again.
-            answer = placer.decide(demand, algorithm, seed=number, last=last)
-        except SpecError as error:
-            raise Refusal("bad_request", error.message, "algorithm") from error
-        if isinstance(answer, NotPlaced):
-            accepted = f" (the {n} before it would fit; nothing was accepted)" if n else ""
-            raise Refusal(
-                "refused",
-                f"{spec.key} was not placed: {answer.why}{accepted}",
-                f"vms[{n}]",
-                {"vm": spec.id, **details_of(answer)},
-            )
-        planned.append(Planned(spec, answer, image, kernel))
-        world.tried(spec.key, *(move.vm for move in answer.moves))
-        placer.reserve(demand, answer)
-        number += 1 + len(answer.moves)
-        last = answer.host
-    return planned
-
-
-def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationRecord:
-    spec, placed, hello = plan.spec, plan.placed, ctx.world.hosts[plan.placed.host].hello
+def _create(ctx: Context, owner: str, planned: Planned, uuid: str) -> OperationRecord:
+    spec, placed, hello = planned.spec, planned.placed, ctx.world.hosts[planned.placed.host].hello
     op = ctx.new_operation(
         "create", "making_room" if placed.moves else "provisioning", owner, vm=spec.id, target=placed.host,
         why=placed.why, args={"algorithm": placed.algorithm},
@@ -210,8 +135,8 @@ def _create(ctx: Context, owner: str, plan: Planned, uuid: str) -> OperationReco
         made_by=op.id,
         host=placed.host,
         operation=op.id,
-        image=plan.image,
-        kernel_image=plan.kernel_image,
+        image=planned.image,
+        kernel_image=planned.kernel_image,
         cpu_model=spec.cpu_model or (ctx.world.baseline() if is_kvm(hello) else None),
         numa_nodes=placed.numa_nodes,
         why_here=placed.why,
@@ -249,19 +174,6 @@ def _can_grow_to(ctx: Context, size: int, of_host: int) -> int:
     return max(size, min(int(size * ctx.world.settings.growth), of_host))
 
 
-def _refuse_taken_macs(ctx: Context, specs: Sequence[VmSpec]) -> None:
-    asked: dict[str, str] = {}
-    for v, spec in enumerate(specs):
-        for n, nic in enumerate(spec.nics or ()):
-            if nic.mac is None:
-                continue
-            holder = ctx.world.macs.get(nic.mac) or asked.get(nic.mac)
-            if holder is not None:
-                field = f"vms[{v}].nics[{n}].mac"
-                raise Refusal("bad_request", f"{field} is {nic.mac!r}, which {holder} has", field)
-            asked[nic.mac] = spec.key
-
-
 def _macs(ctx: Context, spec: VmSpec) -> tuple[str, ...]:
     """Addresses for the VM's cards: the cluster's counter gives each one once."""
     wanted = [nic.mac for nic in spec.nics] if spec.nics is not None else [None]
@@ -280,24 +192,3 @@ def _next_mac(ctx: Context, own: Sequence[str]) -> str:
         mac = f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
         if mac not in ctx.world.macs and mac not in own:
             return mac
-
-
-def _must_copy(ctx: Context, vm: VmRecord, target: str) -> bool:
-    """Disks are copied when the VM has some and the two hosts' pools are not the same storage."""
-    assert vm.host is not None
-    has_disk = vm.image is not None and vm.image.file("disk") is not None
-    if not has_disk and not vm.spec.disks and vm.spec.cloud_init is None:
-        return False
-    here, there = ctx.world.storage_ids(vm.host), ctx.world.storage_ids(target)
-    if not here or not there:
-        silent = vm.host if not here else target
-        raise Refusal(
-            "unavailable", f"the storage of {silent} is not known yet, so {vm.key} stays; try again soon"
-        )
-    return not here & there
-
-
-def details_of(answer: NotPlaced) -> dict[str, object]:
-    """A refusal as values, for whoever asked."""
-    rejections = [{**msgspec.to_builtins(item), "sentence": item.sentence()} for item in answer.rejections]
-    return {"rejections": rejections, "ever": answer.ever}
