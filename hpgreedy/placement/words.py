@@ -23,7 +23,7 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def some(items: Sequence[str], most: int = 3) -> str:
+def some(items: Sequence[str], most: int = 3, between: str = "; ") -> str:
     """The first items and how many are left out: ``a; b; c and 12 more``."""
     left = len(items) - most
-    return "; ".join(items[:most]) + (f" and {left} more" if left > 0 else "")
+    return between.join(items[:most]) + (f" and {left} more" if left > 0 else "")

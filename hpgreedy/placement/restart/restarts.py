@@ -1,0 +1,155 @@
+"""What is known of every host's death, kept up to date with the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+import msgspec
+
+from hpgreedy.model import Claim, Demand
+from hpgreedy.placement.decision import Placed
+from hpgreedy.placement.fleet import Fleet
+from hpgreedy.placement.restart.loss import Loss
+from hpgreedy.placement.restart.search import Restart, bound_to_others, lost_with, restart, take
+
+MOST_SAID = 3
+"""Losses that are looked for before a placement is judged."""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """Homes found for a host's VMs. bound: rules between VMs decide about them. moving: some of the host's
+    VMs hold room on another one already.
+    """
+
+    found: Restart
+    bound: bool
+    moving: bool
+
+    def holds(self, fleet: Fleet, touched: Iterable[int]) -> bool:
+        """Whether the homes are still good, where nothing has changed but on the `touched` hosts."""
+        if self.bound or self.moving:
+            return False
+        homes = self.found.homes
+        return all(take(fleet, target, homes[target]) for target in touched if target in homes)
+
+
+class Restarts:
+    """For each host of a fleet, where its VMs would be restarted.
+
+    Homes that were found stay good until something changes where they are, so a question costs as much as
+    has changed since the last one, and not the whole fleet.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._known: dict[int, _Known] = {}
+        self._hosts_of: dict[int, set[int]] = {}
+        self._guests: dict[int, set[int]] = {}
+        self._unsafe: set[int] = set()
+        self._bound: set[int] = set()
+        self._version = -1
+
+    def losses(self) -> tuple[Loss, ...]:
+        """The hosts whose VMs could not all be restarted, in order of registration."""
+        self._refresh()
+        return tuple(
+            _loss(self.fleet, position, self._known[position].found.left) for position in sorted(self._unsafe)
+        )
+
+    def caused_by(self, demand: Demand, placed: Placed, most: int = MOST_SAID) -> tuple[Loss, ...]:
+        """The first losses that the placement, its moves done, would add to those there are.
+
+        Nothing is changed. The new VM itself must be one that could be restarted.
+        """
+        self._refresh()
+        with self._as_if(demand, placed) as touched:
+            suspects = set(touched)
+            for position in touched:
+                suspects |= self._guests.get(position, set())
+            if placed.moves or bound_to_others([demand]):
+                suspects |= self._bound
+            ordered = sorted(suspects, key=lambda position: (position not in touched, position))
+            found = (self._worse(position, touched, placed) for position in ordered)
+            return tuple(islice((loss for loss in found if loss is not None), most))
+
+    def _worse(self, position: int, touched: Sequence[int], placed: Placed) -> Loss | None:
+        known = self._known.get(position)
+        if known is not None and position not in touched and known.holds(self.fleet, touched):
+            return None
+        before = known.found.left if known is not None else ()
+        given_up = {demand.key for demand in before}
+        wanted = [demand for demand in lost_with(self.fleet, position) if demand.key not in given_up]
+        again = restart(self.fleet, position, wanted)
+        if again.left:
+            return _loss(self.fleet, position, again.left)
+        if position not in touched and not placed.moves:
+            # With less on the other hosts these homes are as good: they hold now, too.
+            self._keep(position, Restart(again.homes, before))
+        return None
+
+    def _refresh(self) -> None:
+        changes = self.fleet.changes
+        if changes.version == self._version:
+            return
+        touched = set(changes.since(self._version))
+        suspects = touched | self._unsafe
+        for position in touched:
+            suspects |= self._guests.get(position, set())
+        if changes.regrouped > self._version:
+            suspects |= self._bound
+        for position in sorted(suspects):
+            self._renew(position, touched)
+        self._version = changes.version
+
+    def _renew(self, position: int, touched: set[int]) -> None:
+        known = self._known.get(position)
+        untouched = known is not None and position not in touched and not known.found.left
+        if known is not None and untouched and known.holds(self.fleet, touched):
+            return
+        self._keep(position, restart(self.fleet, position, lost_with(self.fleet, position)))
+
+    def _keep(self, position: int, found: Restart) -> None:
+        for target in self._hosts_of.pop(position, ()):
+            self._guests[target].discard(position)
+        ends = {
+            at for claim in self.fleet.claims_on(position) for at in self.fleet.places(claim.demand.key)
+        } - {position}
+        self._hosts_of[position] = ends | found.homes.keys()
+        for target in self._hosts_of[position]:
+            self._guests.setdefault(target, set()).add(position)
+        bound = any(bound_to_others(demands) for demands in (found.left, *found.homes.values()))
+        self._known[position] = _Known(found, bound, bool(ends))
+        (self._unsafe.add if found.left else self._unsafe.discard)(position)
+        (self._bound.add if bound else self._bound.discard)(position)
+
+    @contextmanager
+    def _as_if(self, demand: Demand, placed: Placed) -> Iterator[list[int]]:
+        """With the placement carried out; the positions of the hosts on which something is held otherwise."""
+        fleet = self.fleet
+        hosts = {placed.host}.union(*((move.source, move.target) for move in placed.moves))
+        touched = sorted(fleet.position[host] for host in hosts)
+        kept = {at: list(fleet.claims_on(at)) for at in touched} if placed.moves else {}
+        with fleet.changes.trial():
+            try:
+                for move in placed.moves:
+                    fleet.move(move.vm, move.source, move.target, move.numa_nodes)
+                fleet.add(Claim(demand=demand, host=placed.host, numa_nodes=placed.numa_nodes))
+                yield touched
+            finally:
+                fleet.remove(demand.key, placed.host)
+                for at, claims in kept.items():
+                    _put_back(fleet, at, claims)
+
+
+def _put_back(fleet: Fleet, position: int, claims: list[Claim]) -> None:
+    """These claims and no others, in their order."""
+    for claim in list(fleet.claims_on(position)):
+        fleet.remove(claim.demand.key, claim.host)
+    for claim in claims:
+        fleet.add(claim)
+
+
+def _loss(fleet: Fleet, position: int, left: tuple[Demand, ...]) -> Loss:
+    return Loss(host=fleet.hosts[position].key, vms=tuple(demand.key for demand in left))

@@ -1,0 +1,175 @@
+"""Where one host's VMs would be restarted if it died: bin packing onto what the others have free.
+
+What is found is an assignment that keeps every hard rule, so it is never wrong to call these VMs
+restartable. Finding one is a search by heuristics, so a VM may be called stranded for which a cleverer
+search would have found room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from hpgreedy.model import Claim, Demand
+from hpgreedy.placement.constraints import check, feasible
+from hpgreedy.placement.fleet import Fleet
+from hpgreedy.placement.question import Question
+
+REPAIRS = 8
+"""Attempts in which those that were left out before come first."""
+
+GOLDEN = 0.6180339887498949
+"""Multiples of it, without their whole parts, lie evenly between 0 and 1."""
+
+Pick = Callable[[Question], int | None]
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """Demands by the position of the host where they would be restarted, and those that would not."""
+
+    homes: dict[int, tuple[Demand, ...]]
+    left: tuple[Demand, ...]
+
+
+def restart(fleet: Fleet, position: int, wanted: Sequence[Demand]) -> Restart:
+    """Try to find other hosts for `wanted`, VMs of the host at `position`, as if it had died."""
+    with fleet.changes.trial(), _dead(fleet, position, wanted):
+        return _search(fleet, position, wanted)
+
+
+def lost_with(fleet: Fleet, position: int) -> list[Demand]:
+    """The VMs that would need another host if this one died, as they would be restarted.
+
+    One that holds room on another host that is up, as it is being moved, would be restarted there.
+    """
+    found = []
+    for claim in fleet.claims_on(position):
+        places = fleet.places(claim.demand.key)
+        if len(places) == 1 or not any(fleet.up >> at & 1 for at in places if at != position):
+            found.append(_anywhere(claim.demand))
+    return found
+
+
+def take(fleet: Fleet, target: int, demands: Iterable[Demand]) -> bool:
+    """Whether the host takes all of them together, with what is held now."""
+    held: list[Demand] = []
+    with fleet.changes.trial():
+        try:
+            for demand in demands:
+                if check(fleet, demand, target) is not None:
+                    return False
+                _hold(fleet, demand, target)
+                held.append(demand)
+        finally:
+            for demand in held:
+                fleet.remove(demand.key, fleet.hosts[target].key)
+    return True
+
+
+def bound_to_others(demands: Iterable[Demand]) -> bool:
+    """Whether rules between VMs may decide where one of them goes."""
+    return any(demand.group is not None or demand.rules for demand in demands)
+
+
+def _anywhere(demand: Demand) -> Demand:
+    """A VM starts again wherever it may: the host it was to begin on and soft rules do not count."""
+    if any(not rule.hard for rule in demand.rules):
+        hard = tuple(rule for rule in demand.rules if rule.hard)
+        demand = msgspec.structs.replace(demand, rules=hard)
+    return demand.unbound()
+
+
+@contextmanager
+def _dead(fleet: Fleet, position: int, wanted: Sequence[Demand]) -> Iterator[None]:
+    """Without the host's claims, where they matter: a VM that is dead is nobody's neighbour."""
+    if not bound_to_others(wanted):
+        yield
+        return
+    claims = list(fleet.claims_on(position))
+    for claim in claims:
+        fleet.remove(claim.demand.key, claim.host)
+    try:
+        yield
+    finally:
+        for claim in claims:
+            fleet.add(claim)
+
+
+def _search(fleet: Fleet, position: int, wanted: Sequence[Demand]) -> Restart:
+    dead = 1 << position
+    ordered = sorted(wanted, key=lambda demand: (-_size(fleet, demand), demand.key))
+    # Homes that are spread evenly are seldom taken by the VMs that come next.
+    begin = int(position * GOLDEN * len(fleet.hosts)) % len(fleet.hosts)
+    best = _attempt(fleet, ordered, dead, lambda question: question.first_from(begin))
+    if not best.left:
+        return best
+    hopeless = {d.key for d in best.left if Question(fleet, d, without=dead).first() is None}
+    hoped = [demand for demand in ordered if demand.key not in hopeless]
+    left = tuple(demand for demand in ordered if demand.key in hopeless)
+    if len(best.left) > len(hopeless):
+        best = _harder(fleet, hoped, dead)
+        left = (*best.left, *left)
+    return Restart(best.homes, left)
+
+
+def _harder(fleet: Fleet, ordered: list[Demand], dead: int) -> Restart:
+    """The best of several orders, and of those that follow from what was left out."""
+    choices = {d.key: (feasible(fleet, d) & ~dead).bit_count() for d in ordered}
+    attempts: list[tuple[list[Demand], Pick]] = [
+        (ordered, Question.least_free),
+        (sorted(ordered, key=lambda d: -d.memory), Question.least_free),
+        (sorted(ordered, key=lambda d: -d.cpu), Question.least_free),
+        (sorted(ordered, key=lambda d: choices[d.key]), Question.least_free),
+        (ordered, Question.most_free),
+        (ordered, Question.first),
+    ]
+    best: Restart | None = None
+    for order, pick in attempts:
+        found = _attempt(fleet, order, dead, pick)
+        if best is None or _worth(found) < _worth(best):
+            best = found
+        if not found.left:
+            return found
+    assert best is not None
+    order = ordered
+    for _ in range(REPAIRS):
+        first = {demand.key for demand in best.left}
+        order = sorted(order, key=lambda demand: demand.key not in first)
+        found = _attempt(fleet, order, dead, Question.least_free)
+        if _worth(found) >= _worth(best):
+            break
+        best = found
+    return best
+
+
+def _worth(found: Restart) -> tuple[int, int]:
+    return len(found.left), sum(demand.memory for demand in found.left)
+
+
+def _attempt(fleet: Fleet, order: Iterable[Demand], dead: int, pick: Pick) -> Restart:
+    homes: dict[int, list[Demand]] = {}
+    left = []
+    try:
+        for demand in order:
+            target = pick(Question(fleet, demand, without=dead))
+            if target is None:
+                left.append(demand)
+                continue
+            _hold(fleet, demand, target)
+            homes.setdefault(target, []).append(demand)
+    finally:
+        for target, demands in homes.items():
+            for demand in demands:
+                fleet.remove(demand.key, fleet.hosts[target].key)
+    return Restart({target: tuple(demands) for target, demands in homes.items()}, tuple(left))
+
+
+def _hold(fleet: Fleet, demand: Demand, target: int) -> None:
+    nodes = (fleet.nodes[target].place(demand) or ()) if demand.numa else ()
+    fleet.add(Claim(demand=demand, host=fleet.hosts[target].key, numa_nodes=nodes))
+
+
+def _size(fleet: Fleet, demand: Demand) -> float:
+    return sum(amount / fleet.columns[row].largest for row, amount in fleet.needs(demand))
