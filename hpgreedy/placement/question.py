@@ -79,6 +79,12 @@ class Question:
             self.fleet, self.demand, seed=self.seed, last=self.last, without=self._without | 1 << position
         )
 
+    def narrowed(self, mask: int) -> Question:
+        """The same question, were the hosts of the mask the only ones."""
+        return Question(
+            self.fleet, self.demand, seed=self.seed, last=self.last, without=self._without | ~mask
+        )
+
     @cached_property
     def candidates(self) -> np.ndarray:
         """The positions of all candidates."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hpgreedy.placement.algorithms.algorithm import Algorithm
 from hpgreedy.placement.algorithms.best_fit import BEST_FIT
+from hpgreedy.placement.algorithms.delayed import DELAYED
 from hpgreedy.placement.algorithms.dot_product import DOT_PRODUCT
 from hpgreedy.placement.algorithms.epsilon_greedy import EPSILON_GREEDY
 from hpgreedy.placement.algorithms.first_fit import FIRST_FIT
@@ -20,6 +21,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
         BEST_FIT,
+        DELAYED,
         DOT_PRODUCT,
         EPSILON_GREEDY,
         FIRST_FIT,
