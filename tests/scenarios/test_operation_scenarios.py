@@ -17,6 +17,7 @@ from hpgreedy.operations import requests
 from hpgreedy.operations.context import Context, Refusal, Tell
 from hpgreedy.operations.engine import Engine, Outcome
 from hpgreedy.operations.kinds.base import begin
+from hpgreedy.operations.places import plan
 from hpgreedy.operations.ports import Change
 from hpgreedy.operations.records import ImageRecord, Meta
 from hpgreedy.operations.world import Now, Settings, World
@@ -27,6 +28,7 @@ from protocol.messages import (
     CommandResult,
     DomainReport,
     Hello,
+    NumaFacts,
     PoolFacts,
     Report,
     Usage,
@@ -49,7 +51,7 @@ class Player:
         self.uuids = 0
         self.outstanding: list[Tell] = []
         self.states: dict[int, str] = {}
-        self.reported: dict[str, list[dict[str, str]]] = {}
+        self.shown: dict[str, dict[str, str]] = {}
         self._load()
         self._act(lambda ctx: ctx.put_meta(self.world.meta))
         self._act(lambda ctx: ctx.put_image(ImageRecord(manifest=IMAGE, ready=True)))
@@ -100,13 +102,20 @@ class Player:
             address=f"10.0.0.{number}",
             migrate_uri=f"qemu+tcp://10.0.0.{number}/system",
             capacity=Capacity(cpus=facts["cpu"], memory_mib=facts["memory"]),
-            accelerator=Accelerator(kind="qemu", reason="test"),
+            accelerator=Accelerator(kind=facts.get("kind", "qemu"), reason="test"),
+            labels=facts.get("labels", {}),
+            cpu_models=tuple(facts.get("cpu_models", ())),
+            numa=tuple(
+                NumaFacts(node=n, cpuset=str(n), cpus=cpus, memory_mib=mib)
+                for n, (cpus, mib) in enumerate(facts.get("numa", ()))
+            ),
             pools=tuple(PoolFacts(name="p", path="/p", storage_id=found) for found in [storage] if found),
         )
         self.follow(self.engine.host_hello(self.now, f"key-{name}", hello))
 
     def report(self, name: str, vms: dict[str, str], *, libvirt: bool = True) -> None:
         facts = self.hosts[name]
+        self.shown[name] = vms
         domains = tuple(
             DomainReport(uuid=self.world.vms[vm].uuid, name=vm, state=state, ours=True)  # type: ignore[arg-type]
             for vm, state in vms.items()
@@ -127,6 +136,59 @@ class Player:
         self.outstanding.remove(tell)
         result = CommandResult(command=tell.waiting.id, ok=ok, data=data, code=code, error=error)
         self.follow(self.engine.command_result(self.now, host, result))
+
+    def given(self, vms: list[dict[str, Any]]) -> None:
+        """VMs that run, without a word about how they were made."""
+        said = len(self.log)
+        specs = parse_cluster_file(vms).vms
+        self._act(lambda ctx: requests.submit(ctx, "ann", specs, "greedy", self.uuid))
+        while self.outstanding:
+            self.answer(self.outstanding[0].host, ok=True, data={})
+        for name in self.hosts:
+            running = {vm.key: "running" for vm in self.world.vms.values() if vm.host == name}
+            self.report(name, running)
+        del self.log[said:]
+
+    def moved(self, source: str, target: str) -> None:
+        """A migration's commands are answered as they are when it goes well; the hosts report it then."""
+        vm = next(op.vm_key for op in self.world.open_operations() if op.state == "preparation")
+        self.answer(target, ok=True, data={})
+        self.answer(source, ok=True, data={})
+        self.answer(source, ok=True, data={"present": False})
+        self.answer(target, ok=True, data={"present": True, "state": "running", "persistent": True})
+        self.answer(source, ok=True, data={})
+        self.answer(source, ok=True, data={})
+        self.report(source, {key: state for key, state in self.shown[source].items() if key != vm})
+        self.report(target, {**self.shown[target], vm: "running"})
+
+    def show(self, what: str) -> None:
+        match what:
+            case "vms":
+                for vm in self.world.vms.values():
+                    pinned = f" on nodes {list(vm.numa_nodes)}" if vm.numa_nodes else ""
+                    model = f", sees a {vm.cpu_model}" if vm.cpu_model else ""
+                    self.log.append(
+                        f"{vm.key} on {vm.host}{pinned}{model}, desired {vm.desired} {vm.problem}".rstrip()
+                    )
+            case "claims":
+                fleet = self.world.fleet(self.now)
+                for position, host in fleet.standing_hosts():
+                    used = fleet.used(position)
+                    self.log.append(f"{host.key}: {used.cpu} cpus, {used.memory} MiB held")
+            case "places":
+                for tell in self.outstanding:
+                    plan, numa = tell.waiting.args.get("plan", {}), tell.waiting.args.get("numa", [])
+                    nodes = plan.get("numa_nodes") or [fact["node"] for fact in numa]
+                    self.log.append(
+                        f"{tell.host} is told: {tell.waiting.action}, nodes {nodes}, {plan.get('cpu_model')}"
+                    )
+
+    def place(self, vms: list[dict[str, Any]]) -> None:
+        ctx = Context(self.world, self.now)
+        for planned in plan(ctx, parse_cluster_file(vms).vms, "greedy"):
+            moves = [f"{move.vm} from {move.source} to {move.target}" for move in planned.placed.moves]
+            self.log.append(f"{planned.spec.key} would go to {planned.placed.host}; moves: {moves}")
+        assert not ctx.changes
 
     def step(self, verb: str, *args: Any) -> None:  # noqa: C901 - one branch for each word of the script
         self.log.append(f"> {verb} {' '.join(json.dumps(a) for a in args)}".rstrip())
@@ -170,13 +232,21 @@ class Player:
                     self.epoch = self.store.claim_epoch()
                     self._load()
                     self.follow(self.engine.resume(self.now))
-                case "show-vms", []:
-                    for vm in self.world.vms.values():
-                        self.log.append(f"{vm.key} on {vm.host}, desired {vm.desired} {vm.problem}".rstrip())
-                case "show-claims", []:
-                    for name in self.world.hosts:
-                        used = self.world.cluster(self.now).used(name)
-                        self.log.append(f"{name}: {used.cpu} cpus, {used.memory} MiB held")
+                case "given", [vms]:
+                    self.given(vms)
+                case "moved", [source, target]:
+                    self.moved(source, target)
+                case "place", [vms]:
+                    self.place(vms)
+                case "change", [host, facts]:
+                    self.hosts[host] = {**self.hosts[host], **facts}
+                    self.hello(host)
+                    self.report(host, self.shown[host])
+                case "drain", [host]:
+                    draining = msgspec.structs.replace(self.world.hosts[host], draining=True)
+                    self._act(lambda ctx: ctx.put_host(draining))
+                case (("show-vms" | "show-claims" | "show-places"), []):
+                    self.show(verb.removeprefix("show-"))
                 case _:
                     raise AssertionError(f"unknown step {verb} {args}")
         except Refusal as refusal:

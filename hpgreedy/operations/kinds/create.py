@@ -80,8 +80,14 @@ def _make_room(ctx: Context, op: OperationRecord) -> OperationRecord:
 def _no_room(
     ctx: Context, op: OperationRecord, failed: OperationRecord, steps: list[OperationRecord]
 ) -> OperationRecord:
-    told = [f"no room was made for {op.vm}: operation {failed.id} failed: {failed.error}"]
-    done = [f"{step.vm} is on {step.target} now and stays there" for step in steps if step.ok]
+    told = [
+        f"no room was made for {op.vm}: operation {failed.id}, which was to move {failed.vm} from "
+        f"{failed.source} to {failed.target}, failed: {failed.error}"
+    ]
+    vm = ctx.world.vms.get(failed.vm_key)
+    if vm is not None and not vm.problem and f"stays on {vm.host}" not in failed.error:
+        told.append(f"{failed.vm} stays on {vm.host}")
+    told += [f"{step.vm} is on {step.target} now and stays there" for step in steps if step.ok]
     left = [step for step in steps if not step.done]
     for step in left:
         fail(
@@ -89,7 +95,7 @@ def _no_room(
             step,
             f"not begun, since operation {failed.id} failed before it; {step.vm} stays on {step.source}",
         )
-    told += [*done, *(f"{step.vm} was not moved and stays on {step.source}" for step in left)]
+    told += [f"{step.vm} was not moved and stays on {step.source}" for step in left]
     ctx.drop_vm(op.vm_key)
     error = "; ".join(told)
     return ctx.goto(op, "failed", error, error=error)

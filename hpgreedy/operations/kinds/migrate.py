@@ -63,12 +63,12 @@ def _prepare(ctx: Context, op: OperationRecord) -> OperationRecord:
 def _prepared(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
     if not result.ok:
         return passing(ctx, op, result, endless=False) or _roll_back(
-            ctx, op, f"{op.target} could not be made ready: {result.error}"
+            ctx, op, f"{op.vm} stays on {op.source}: {op.target} could not be made ready: {result.error}"
         )
     problem = _cannot(ctx, op)
     if problem is None:
         return proceed(ctx, op, "execution")
-    return _not_yet(ctx, op) or _roll_back(ctx, op, problem)
+    return _not_yet(ctx, op) or _roll_back(ctx, op, f"{op.vm} stays on {op.source}: {problem}")
 
 
 def _cannot(ctx: Context, op: OperationRecord) -> str | None:
