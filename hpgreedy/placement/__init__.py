@@ -7,6 +7,7 @@ from hpgreedy.placement.decision import Move, NotPlaced, Placed, Reason, Rejecti
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.makeroom import Limits
 from hpgreedy.placement.placer import Placer, carried_out, decide
+from hpgreedy.placement.unknown import notices, unknown_names
 
 __all__ = [
     "ALGORITHMS",
@@ -26,5 +27,7 @@ __all__ = [
     "decide",
     "feasible",
     "known",
+    "notices",
     "place_all",
+    "unknown_names",
 ]

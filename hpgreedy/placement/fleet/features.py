@@ -42,19 +42,19 @@ class Features:
 
     def network(self, name: str) -> int:
         """Hosts with the libvirt network."""
-        return self._offering(NETWORK, name)
+        return self.offering(NETWORK, name)
 
     def bridge(self, name: str) -> int:
         """Hosts with the bridge."""
-        return self._offering(BRIDGE, name)
+        return self.offering(BRIDGE, name)
 
     def pool(self, name: str) -> int:
         """Hosts with the storage pool."""
-        return self._offering(POOL, name)
+        return self.offering(POOL, name)
 
     def cpu_model(self, name: str) -> int:
         """Hosts that offer the CPU model."""
-        return self._offering(CPU_MODEL, name)
+        return self.offering(CPU_MODEL, name)
 
     def foreign(self, name: str) -> int:
         """Hosts with a foreign domain of that name."""
@@ -64,7 +64,8 @@ class Features:
         """All names that some host has of a kind, sorted."""
         return sorted(name for each, name, _ in self._having if each == kind and name is not ANY)
 
-    def _offering(self, kind: str, name: str) -> int:
+    def offering(self, kind: str, name: str) -> int:
+        """Hosts with the named thing of a kind, and those that have whatever is asked for."""
         return self._having.get((kind, name, ""), 0) | self._having.get((kind, ANY, ""), 0)
 
 
