@@ -13,11 +13,12 @@ import json
 import random
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from hpgreedy.model import Cluster, Demand, Host, cluster_of
-from hpgreedy.placement import ALGORITHMS, Placed, place_all
+from hpgreedy.placement import ALGORITHMS, Fleet, Placed, place_all
 from protocol.spec import decode_json, parse_cluster_file
 
 INSTANCES = 6
@@ -81,14 +82,9 @@ def read(folder: Path) -> list[Instance]:
     return instances
 
 
-def size(instance: Instance, demand: Demand) -> float:
+def size(fleet: Fleet, demand: Demand) -> float:
     """The sum of what a VM needs, as shares of the largest host."""
-    scale = instance.cluster.scale
-    return (
-        demand.cpu / scale.cpu
-        + demand.memory / scale.memory
-        + sum(count / scale.resources.get(name, count) for name, count in demand.resources.items())
-    )
+    return sum(amount / fleet.columns[row].largest for row, amount in fleet.needs(demand))
 
 
 def run(instances: list[Instance], algorithm: str, seed: int, largest_first: bool) -> Result:
@@ -98,7 +94,7 @@ def run(instances: list[Instance], algorithm: str, seed: int, largest_first: boo
     for instance in instances:
         demands = list(instance.demands)
         if largest_first:
-            demands.sort(key=lambda demand: -size(instance, demand))
+            demands.sort(key=partial(size, Fleet(instance.cluster)), reverse=True)
         batch = place_all(instance.cluster, demands, algorithm, seed=seed)
         hosts += sum(1 for key in batch.cluster.hosts if batch.cluster.claims_on(key))
         placed = [answer for answer in batch.answers if isinstance(answer, Placed)]

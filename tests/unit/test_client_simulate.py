@@ -117,8 +117,8 @@ def test_a_simulated_vm_may_need_nothing_of_a_kind(place: Simulate) -> None:
     [
         ({"id": "a", "cpu": -1, "memory": 1}, "vms[0].cpu is -1; it must be a whole number of at least 0"),
         ({"id": "a", "cpu": 1, "memory": -1}, "vms[0].memory is -1; it must be"),
-        ({"id": "a", "cpu": 1, "memory": 1, "numa": 2}, 'vms[0] has the unknown field "numa"'),
-        ({"hosts": [{"id": 1, "cpu": 1, "memory": 1, "numa": []}]}, 'hosts[0] has the unknown field "numa"'),
+        ({"id": "a", "cpu": 1, "memory": 1, "rack": 2}, 'vms[0] has the unknown field "rack"'),
+        ({"hosts": [{"id": 1, "cpu": 1, "memory": 1, "rack": []}]}, 'hosts[0] has the unknown field "rack"'),
         ({"hosts": [{"id": 1, "cpu": 1, "memory": 0}]}, "hosts[0].memory is 0; it must be"),
         ({"vms": [{"id": "a", "cpu": 1, "memory": 1, "host": "h"}]}, "the file has no hosts"),
     ],

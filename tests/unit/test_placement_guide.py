@@ -32,7 +32,7 @@ def test_the_example_of_the_guide_places(tmp_path: Path, monkeypatch: pytest.Mon
     held = Cluster(hosts, (Claim(demand=Demand(key="v", cpu=1, memory=1), host="a"),))
     answer = decide(held, Demand(key="new", cpu=1, memory=1), "fewest_vms")
     assert isinstance(answer, Placed)
-    assert (answer.host, answer.runner_up, answer.why) == ("b", "a", "fewest VMs: b holds 0")
+    assert (answer.host, answer.runner_up, answer.why) == ("b", "a", "fewest vms: b holds 0")
     assert module.FEWEST_VMS.summary
     full = decide(held, Demand(key="new", cpu=10, memory=1), "fewest_vms")
     assert not isinstance(full, Placed)
