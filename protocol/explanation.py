@@ -114,7 +114,8 @@ class RejectedClass(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: one of `hpgreedy.placement.Reason`. name: which label, resource, bridge …, where there can be
     several. best: the host that comes nearest, with its `detail`, `need` and `have`: the one that has the
-    most where the rule counts, else the first. alike: all `count` hosts or the nearest of them.
+    most where the rule counts, else the first. alike: the hosts in groups that have the same numbers, those
+    that come nearest first; all of the `groups`, or the first of them.
     """
 
     reason: str
@@ -124,6 +125,7 @@ class RejectedClass(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     need: float | None = None
     have: float | None = None
+    groups: int
     alike: tuple[Alike, ...]
 
 

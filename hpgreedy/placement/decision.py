@@ -51,7 +51,9 @@ class Rejection(msgspec.Struct, frozen=True, kw_only=True):
 
     def sentence(self) -> str:
         """One readable line, such as ``h1: memory: needs 8GiB, 3.5GiB free of 16GiB``."""
-        who = self.host if self.hosts == 1 else f"{self.hosts} hosts, at best {self.host}"
+        who = self.host
+        if self.hosts > 1:
+            who = f"{self.hosts} hosts, {'such as' if self.need is None else 'at best'} {self.host}"
         return f"{who}: {self.reason.value.replace('_', ' ')}: {self.detail}"
 
 

@@ -126,7 +126,14 @@ def _ever(fleet: Fleet, demand: Demand, every: tuple[Obstacle, ...]) -> bool:
         where = where[capacity[where] >= need]
         if not len(where):
             return False
-    return not demand.numa or any(ever_fits(fleet, demand, position) for position in where.tolist())
+    if not demand.numa:
+        return True
+    shapes = {
+        (host.numa, host.cpu_overcommit, host.memory_overcommit): position
+        for position in where.tolist()
+        for host in (fleet.hosts[position],)
+    }
+    return any(ever_fits(fleet, demand, position) for position in shapes.values())
 
 
 def _sentence(

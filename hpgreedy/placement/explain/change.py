@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 
-from hpgreedy.model import Claim, Cluster, Demand, Host, Node
+from hpgreedy.model import Demand, Host, Node
 from hpgreedy.placement.decision import Reason
-from hpgreedy.placement.explain.edits import edit_of, label_edit, numa_rooms, shortage
-from hpgreedy.placement.explain.obstacles import Obstacle, obstacles
+from hpgreedy.placement.explain.edits import (
+    edit_of,
+    label_edit,
+    named_host_edit,
+    numa_rooms,
+    rule_edits,
+    shortage,
+)
+from hpgreedy.placement.explain.obstacles import Obstacle
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.fleet.masks import as_array
 from hpgreedy.placement.words import size
@@ -48,22 +57,44 @@ def _order(fleet: Fleet, found: tuple[Obstacle, ...]) -> tuple[list[int], _Bound
     """The positions that can be changed, those with the least to change first, and what it is at least."""
     total = len(fleet.hosts)
     number, relative = np.zeros(total, dtype=np.int64), np.zeros(total)
-    possible = fleet.everything
-    for each in found:
-        if each.reason is Reason.ALREADY_THERE:
-            possible &= ~each.hosts
-        if not each.hosts:
-            continue
-        where = as_array(each.hosts)
+    for reason, hosts, each in _apart(found):
+        where = as_array(hosts)
         number[where] += 1
-        if each.reason in _COUNTED:
+        if reason in _COUNTED:
             relative[where] += _missing(fleet, each, where)
-        elif each.reason is not Reason.NUMA:
+        elif reason is not Reason.NUMA:
             relative[where] += 1.0
     relative = np.round(relative, 9)
-    candidates = as_array(possible) if possible else np.zeros(0, dtype=np.int64)
+    possible = fleet.everything & ~_hosts_of(found, Reason.ALREADY_THERE)
+    candidates = as_array(possible)
     order = candidates[np.lexsort((candidates, relative[candidates], number[candidates]))]
     return order[:TRIED].tolist(), _Bounds(number, relative)
+
+
+def _apart(found: tuple[Obstacle, ...]) -> Iterator[tuple[Reason, int, Obstacle]]:
+    """Each obstacle and the hosts on which it surely takes an edit of its own.
+
+    Once a host has other labels a rule may be kept there, and leaving a group is one edit for all rules about
+    the group.
+    """
+    relabelled, of_group = _hosts_of(found, Reason.LABEL), 0
+    for each in found:
+        hosts = each.hosts
+        if each.reason in _RULES:
+            hosts &= ~relabelled
+            if each.rule is None:
+                hosts &= ~of_group
+                of_group |= hosts
+        if hosts:
+            yield each.reason, hosts, each
+
+
+def _hosts_of(found: tuple[Obstacle, ...], reason: Reason) -> int:
+    mask = 0
+    for each in found:
+        if each.reason is reason:
+            mask |= each.hosts
+    return mask
 
 
 class _Bounds:
@@ -77,6 +108,7 @@ class _Bounds:
 
 
 _COUNTED = (Reason.CPU, Reason.MEMORY, Reason.RESOURCE)
+_RULES = (Reason.NEAR, Reason.AVOID, Reason.APART, Reason.TOGETHER)
 
 
 def _missing(fleet: Fleet, obstacle: Obstacle, where: np.ndarray) -> np.ndarray:
@@ -87,37 +119,25 @@ def _missing(fleet: Fleet, obstacle: Obstacle, where: np.ndarray) -> np.ndarray:
 
 
 def _on_host(fleet: Fleet, demand: Demand, found: tuple[Obstacle, ...], position: int) -> tuple[Cost, Change]:
-    host = fleet.hosts[position]
+    host, relative = fleet.hosts[position], 0.0
     labels = {name: value for name, value in demand.host_labels.items() if host.labels.get(name) != value}
-    first = tuple(label_edit(host.key, name, value) for name, value in labels.items())
-    if labels and (demand.rules or demand.group is not None):
-        # Labels decide what is near and what is one place, so the rules are asked again.
-        labelled = msgspec.structs.replace(host, labels={**host.labels, **labels})
-        fleet = _around(fleet, demand, labelled, tuple(fleet.claims_on(position)))
-        position, found = fleet.position[host.key], obstacles(fleet, demand)
-    cost, edits = _edits(fleet, demand, found, position, skip=Reason.LABEL)
-    cost = (cost[0] + len(first), round(cost[1] + len(first), 9))
-    return cost, _change(host.key, (*first, *edits))
-
-
-def _edits(
-    fleet: Fleet, demand: Demand, found: tuple[Obstacle, ...], position: int, skip: Reason
-) -> tuple[Cost, tuple[Edit, ...]]:
-    bit, relative, edits = 1 << position, 0.0, list[Edit]()
+    # Labels decide what is near and what is one place, so the rules are asked of the host as labelled.
+    labelled = msgspec.structs.replace(host, labels={**host.labels, **labels}) if labels else host
+    edits = [label_edit(host.key, name, value) for name, value in labels.items()]
+    edits += rule_edits(fleet, demand, labelled)
+    relative += len(edits)
     for each in found:
-        if each.reason is skip or not _stands(fleet, demand, each, position, bit):
+        if each.reason in (Reason.LABEL, *_RULES) or not _stands(fleet, demand, each, position):
             continue
         edit = edit_of(fleet, demand, each, position)
-        if edit.kind is EditKind.LEAVE_GROUP and edit in edits:
-            continue
         edits.append(edit)
         relative += _relative(fleet, demand, each, edit, position)
-    return (len(edits), relative), tuple(edits)
+    return (len(edits), round(relative, 9)), _change(host.key, tuple(edits))
 
 
-def _stands(fleet: Fleet, demand: Demand, obstacle: Obstacle, position: int, bit: int) -> bool:
-    if obstacle.reason is not Reason.NUMA or obstacle.hosts & bit:
-        return bool(obstacle.hosts & bit)
+def _stands(fleet: Fleet, demand: Demand, obstacle: Obstacle, position: int) -> bool:
+    if obstacle.reason is not Reason.NUMA or obstacle.hosts >> position & 1:
+        return bool(obstacle.hosts >> position & 1)
     return fleet.nodes[position].place(demand) is None
 
 
@@ -151,9 +171,9 @@ def _with_new_host(fleet: Fleet, demand: Demand) -> tuple[Cost, Change]:
         labels=demand.host_labels,
         numa=tuple(Node(cpu=node.cpu, memory=node.memory) for node in nodes),
     )
-    around = _around(fleet, demand, host, ())
-    found = obstacles(around, demand)
-    cost, edits = _edits(around, demand, found, around.position[name], skip=Reason.LABEL)
+    edits = tuple(rule_edits(fleet, demand, host))
+    if demand.wanted_host not in (None, name):
+        edits = (named_host_edit(demand), *edits)
     called = f" named {name}" if demand.wanted_host == name else ""
     add = Edit(
         kind=EditKind.ADD_HOST,
@@ -163,7 +183,7 @@ def _with_new_host(fleet: Fleet, demand: Demand) -> tuple[Cost, Change]:
         nodes=nodes,
         sentence=f"there is a host more{called}, with {_words(demand, shape)} free",
     )
-    return (cost[0] + 1, cost[1] + NEW_HOST_COST), _change(None, (add, *edits))
+    return (1 + len(edits), NEW_HOST_COST + len(edits)), _change(None, (add, *edits))
 
 
 def _words(demand: Demand, shape: Shape) -> str:
@@ -177,23 +197,3 @@ def _words(demand: Demand, shape: Shape) -> str:
 def _change(host: str | None, edits: tuple[Edit, ...]) -> Change:
     words = ", and ".join(edit.sentence for edit in edits)
     return Change(host=host, edits=edits, sentence=f"it would fit if {words}" if edits else "it fits now")
-
-
-def _around(fleet: Fleet, demand: Demand, host: Host, claims: tuple[Claim, ...]) -> Fleet:
-    """A fleet of that host and of all VMs that its rules about VMs, or theirs about its group, speak of."""
-    places: set[int] = set()
-    for rule in demand.rules:
-        if rule.hard and rule.group is not None:
-            places.update(fleet.members(rule.group, demand.key))
-    if demand.group is not None:
-        for _, those in fleet.watches(demand.group, demand.key):
-            places.update(those)
-    others = [n for n in sorted(places) if fleet.hosts[n].key != host.key]
-    hosts = {host.key: host, **{fleet.hosts[n].key: fleet.hosts[n] for n in others}}
-    grouped = tuple(
-        claim
-        for n in others
-        for claim in fleet.claims_on(n)
-        if claim.demand.group is not None or claim.demand.rules
-    )
-    return Fleet(Cluster(hosts, (*claims, *grouped)))

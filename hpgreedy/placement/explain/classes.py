@@ -46,69 +46,91 @@ def _of_class(fleet: Fleet, demand: Demand, obstacle: Obstacle, mask: int) -> Re
 
 
 def _class(fleet: Fleet, demand: Demand, obstacle: Obstacle, mask: int, most: int | None) -> RejectedClass:
-    key = _KEYS.get(obstacle.reason, _same)
+    have, key = _KEYS.get(obstacle.reason, (_nothing, _same))
     groups: dict[Hashable, list[int]] = {}
     for position in positions(mask):
         groups.setdefault(key(fleet, obstacle, position), []).append(position)
-    words = [(obstacle.reject(fleet, demand, members[0]), members) for members in groups.values()]
-    words.sort(key=lambda pair: (-(pair[0].have or 0), pair[1][0]))
-    alike = tuple(
-        Alike(
-            detail=rejection.detail,
-            need=rejection.need,
-            have=rejection.have,
-            count=len(members),
-            hosts=tuple(fleet.hosts[position].key for position in members[:most]),
-        )
-        for rejection, members in words[:most]
+    nearest_first = sorted(
+        groups.values(), key=lambda members: (-have(fleet, demand, obstacle, members[0]), members[0])
     )
-    best = words[0][0]
+    alike = []
+    for members in nearest_first[:most]:
+        rejection = obstacle.reject(fleet, demand, members[0])
+        alike.append(
+            Alike(
+                detail=rejection.detail,
+                need=rejection.need,
+                have=rejection.have,
+                count=len(members),
+                hosts=tuple(fleet.hosts[position].key for position in members[:most]),
+            )
+        )
+    best = alike[0]
     return RejectedClass(
         reason=obstacle.reason.value,
         name=obstacle.name,
         count=mask.bit_count(),
-        best=best.host,
+        best=best.hosts[0],
         detail=best.detail,
         need=best.need,
         have=best.have,
-        alike=alike,
+        groups=len(groups),
+        alike=tuple(alike),
     )
+
+
+def _nothing(_fleet: Fleet, _demand: Demand, _obstacle: Obstacle, _position: int) -> int:
+    return 0
 
 
 def _same(_fleet: Fleet, _obstacle: Obstacle, _position: int) -> Hashable:
     return None
 
 
-def _free(fleet: Fleet, obstacle: Obstacle, position: int) -> Hashable:
+def _free(fleet: Fleet, _demand: Demand, obstacle: Obstacle, position: int) -> int:
+    return 0 if obstacle.row is None else fleet.columns[obstacle.row].values[position]
+
+
+def _of_free(fleet: Fleet, obstacle: Obstacle, position: int) -> Hashable:
     if obstacle.row is None:
         return None
     column = fleet.columns[obstacle.row]
     return max(column.values[position], 0), column.capacity[position]
 
 
-def _nodes(fleet: Fleet, _obstacle: Obstacle, position: int) -> Hashable:
+def _fitting(fleet: Fleet, demand: Demand, _obstacle: Obstacle, position: int) -> int:
+    nodes, (cpu, memory) = fleet.nodes.get(position), demand.numa_share
+    if nodes is None:
+        return 0
+    pairs = zip(nodes.cpu, nodes.memory, strict=True)
+    return sum(1 for free, mib in pairs if free >= cpu and mib >= memory)
+
+
+def _of_nodes(fleet: Fleet, _obstacle: Obstacle, position: int) -> Hashable:
     nodes = fleet.nodes.get(position)
     return None if nodes is None else (tuple(nodes.cpu), tuple(nodes.memory))
 
 
-def _place(fleet: Fleet, obstacle: Obstacle, position: int) -> Hashable:
+def _of_place(fleet: Fleet, obstacle: Obstacle, position: int) -> Hashable:
     if obstacle.scope == HOST_SCOPE:
         return None
     alone = None if obstacle.rule is not None else position
     return fleet.hosts[position].labels.get(obstacle.scope, alone)
 
 
-_KEYS: dict[Reason, Callable[[Fleet, Obstacle, int], Hashable]] = {
-    Reason.CPU: _free,
-    Reason.MEMORY: _free,
-    Reason.RESOURCE: _free,
-    Reason.NUMA: _nodes,
-    Reason.LABEL: lambda fleet, obstacle, n: fleet.hosts[n].labels.get(obstacle.name),
-    Reason.STATE: lambda fleet, _, n: (fleet.hosts[n].state, fleet.hosts[n].problem),
-    Reason.BRIDGE: lambda fleet, _, n: fleet.hosts[n].bridges,
-    Reason.NETWORK: lambda fleet, _, n: fleet.hosts[n].networks,
-    Reason.CPU_MODEL: lambda fleet, _, n: (fleet.hosts[n].offer_cpu, fleet.hosts[n].cpu_models),
-    Reason.APART: _place,
-    Reason.TOGETHER: _place,
+_Have = Callable[[Fleet, Demand, Obstacle, int], int]
+_Key = Callable[[Fleet, Obstacle, int], Hashable]
+_KEYS: dict[Reason, tuple[_Have, _Key]] = {
+    Reason.CPU: (_free, _of_free),
+    Reason.MEMORY: (_free, _of_free),
+    Reason.RESOURCE: (_free, _of_free),
+    Reason.NUMA: (_fitting, _of_nodes),
+    Reason.LABEL: (_nothing, lambda fleet, obstacle, n: fleet.hosts[n].labels.get(obstacle.name)),
+    Reason.STATE: (_nothing, lambda fleet, _, n: (fleet.hosts[n].state, fleet.hosts[n].problem)),
+    Reason.BRIDGE: (_nothing, lambda fleet, _, n: fleet.hosts[n].bridges),
+    Reason.NETWORK: (_nothing, lambda fleet, _, n: fleet.hosts[n].networks),
+    Reason.CPU_MODEL: (_nothing, lambda fleet, _, n: (fleet.hosts[n].offer_cpu, fleet.hosts[n].cpu_models)),
+    Reason.APART: (_nothing, _of_place),
+    Reason.TOGETHER: (_nothing, _of_place),
 }
-"""Hosts of one class and of one key are rejected in the same words."""
+"""What a host has of what it lacks, and its key: hosts of one class and key are rejected in equal words."""

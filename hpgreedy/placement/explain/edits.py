@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from hpgreedy.model import Demand
+from collections.abc import Iterable, Iterator
+
+from hpgreedy.model import Demand, Host, Rule, RuleKind
+from hpgreedy.placement.constraints.groups import same_place
+from hpgreedy.placement.constraints.hosts import named
 from hpgreedy.placement.decision import Reason
-from hpgreedy.placement.explain.obstacles import Obstacle
+from hpgreedy.placement.explain.obstacles import Obstacle, about
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.fleet.numa import Nodes
 from hpgreedy.placement.words import amount, count, size
 from protocol.explanation import Edit, EditKind, NodeRoom
+from protocol.spec.affinity import HOST_SCOPE
 
 _PRESENT = {
     Reason.BRIDGE: (EditKind.BRIDGE, "the bridge"),
@@ -22,15 +27,18 @@ _ROOM = {
     Reason.RESOURCE: EditKind.MORE_RESOURCE,
 }
 _DROPS = {
-    Reason.NEAR: EditKind.DROP_NEAR,
-    Reason.AVOID: EditKind.DROP_AVOID,
-    Reason.APART: EditKind.DROP_APART,
-    Reason.TOGETHER: EditKind.DROP_TOGETHER,
+    RuleKind.NEAR: EditKind.DROP_NEAR,
+    RuleKind.AVOID: EditKind.DROP_AVOID,
+    RuleKind.APART: EditKind.DROP_APART,
+    RuleKind.TOGETHER: EditKind.DROP_TOGETHER,
 }
 
 
 def edit_of(fleet: Fleet, demand: Demand, obstacle: Obstacle, position: int) -> Edit:
-    """The edit that takes the obstacle away at the position; the VM standing there already has none."""
+    """The edit that takes the obstacle away at the position.
+
+    Rules have their own (`rule_edits`), and where the VM stands already there is none.
+    """
     reason, host = obstacle.reason, fleet.hosts[position].key
     if reason in _ROOM:
         return _more(fleet, obstacle, position)
@@ -117,18 +125,48 @@ def numa_rooms(nodes: Nodes, demand: Demand) -> tuple[NodeRoom, ...]:
 
 
 def _of_vm(demand: Demand, obstacle: Obstacle) -> Edit:
-    reason, name = obstacle.reason, obstacle.name
-    if reason is Reason.NAMED_HOST:
-        return Edit(kind=EditKind.DROP_NAMED_HOST, name=name, sentence=f"the VM need not start on {name}")
-    if reason is Reason.NAME_TAKEN:
-        return Edit(
-            kind=EditKind.RENAME, name=demand.key, sentence=f"the VM has another id than {demand.key}"
+    if obstacle.reason is Reason.NAMED_HOST:
+        return named_host_edit(demand)
+    assert obstacle.reason is Reason.NAME_TAKEN
+    return Edit(kind=EditKind.RENAME, name=demand.key, sentence=f"the VM has another id than {demand.key}")
+
+
+def named_host_edit(demand: Demand) -> Edit:
+    """The VM names no host."""
+    name = str(demand.wanted_host)
+    return Edit(kind=EditKind.DROP_NAMED_HOST, name=name, sentence=f"the VM need not start on {name}")
+
+
+def rule_edits(fleet: Fleet, demand: Demand, host: Host) -> Iterator[Edit]:
+    """The rules that would have to go for a host that stands as given; it need not be in the fleet so."""
+    for number, rule in enumerate(demand.rules):
+        if rule.hard and _breaks(fleet, demand, rule, host):
+            yield Edit(
+                kind=_DROPS[rule.kind],
+                name=about(rule),
+                rule=number,
+                sentence=f"the VM drops its rule affinity[{number}], {rule.kind.value} {about(rule)}",
+            )
+    if demand.group is not None and any(
+        _clashes(fleet, kind, scope, places, host)
+        for (kind, scope), places in fleet.watches(demand.group, demand.key)
+    ):
+        yield Edit(
+            kind=EditKind.LEAVE_GROUP,
+            name=demand.group,
+            sentence=f"the VM is not in the group {demand.group}",
         )
-    if obstacle.rule is None:
-        return Edit(kind=EditKind.LEAVE_GROUP, name=name, sentence=f"the VM is not in the group {name}")
-    return Edit(
-        kind=_DROPS[reason],
-        name=name,
-        rule=obstacle.rule,
-        sentence=f"the VM drops its rule affinity[{obstacle.rule}], {reason.value} {name}",
+
+
+def _breaks(fleet: Fleet, demand: Demand, rule: Rule, host: Host) -> bool:
+    if rule.group is None:
+        return named(rule, host) is (rule.kind is RuleKind.AVOID)
+    if rule.scope != HOST_SCOPE and rule.scope not in host.labels:
+        return True
+    return _clashes(fleet, rule.kind, rule.scope, fleet.members(rule.group, demand.key), host)
+
+
+def _clashes(fleet: Fleet, kind: RuleKind, scope: str, places: Iterable[int], host: Host) -> bool:
+    return any(
+        same_place(fleet.hosts[position], host, scope) is (kind is RuleKind.APART) for position in places
     )
