@@ -371,8 +371,10 @@ class StatusView(Answer, frozen=True, kw_only=True):
 class ClusterExport(Answer, frozen=True, kw_only=True):
     """The live cluster as a cluster file: builtin values of `HostSpec` and `VmSpec`.
 
-    A host that is unreachable is `down`. A VM has the host it is on or is being made on, none while it waits
-    for room. What only its first boot needs (`cloud_init`, which may hold secrets) is left out.
+    A host that is unreachable is `down`; one that offers less than its NUMA nodes have keeps the rest in
+    reserve. A VM has the host it is on or is being made on, none while it waits for room; one that is adopted
+    or does not run is `pinned`, since it would not be moved. `numa_nodes` are counted as in the file. What
+    only its first boot needs (`cloud_init`, which may hold secrets) is left out.
     """
 
     hosts: tuple[dict[str, Any], ...]

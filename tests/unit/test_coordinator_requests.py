@@ -187,11 +187,13 @@ async def test_an_export_is_the_cluster_as_a_cluster_file(core: Core) -> None:
     assert found["hosts"] == [
         {
             "id": "h1", "cpu": 4, "memory": 4, "labels": {"rack": "a"}, "resources": {"gpu": 2},
-            "cpu_overcommit": 2.5, "memory_overcommit": 1.5,
+            "cpu_overcommit": 2.5, "memory_overcommit": 1.5, "reserve_memory": 0,
+            "networks": [], "bridges": ["br0"], "pools": [],
         },
         {
             "id": "h2", "cpu": 4, "memory": 4, "labels": {"rack": "a"}, "state": "draining",
-            "cpu_overcommit": 1.0, "memory_overcommit": 1.0,
+            "cpu_overcommit": 1.0, "memory_overcommit": 1.0, "reserve_memory": 0,
+            "networks": [], "bridges": ["br0"], "pools": [],
         },
     ]  # fmt: skip
     live = core.world.cluster(core.now())
