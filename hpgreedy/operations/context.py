@@ -56,13 +56,14 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
 
 
 class Context:
-    """One event's worth of change; made by the engine for each event."""
+    """One event's worth of change; made by the engine for each event. `notes` are for whoever asked."""
 
     def __init__(self, world: World, now: Now) -> None:
         self.world = world
         self.now = now
         self.tells: list[Tell] = []
         self.alarms: list[str] = []
+        self.notes: list[str] = []
         self.ended: list[int] = []
         self.retries: dict[int, float] = {}
         self._changed: dict[tuple[str, str], dict[str, Any] | None] = {}

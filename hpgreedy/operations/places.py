@@ -11,6 +11,7 @@ from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.records import VmRecord
 from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer
 from hpgreedy.placement.explain.answer import explain_answer
+from hpgreedy.placement.restart import admit
 from protocol.explanation import Explanation
 from protocol.spec import ImageManifest, SpecError, VmSpec
 
@@ -33,12 +34,13 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
 
     In the fleet the places are held until it is asked for again.
     """
-    _refuse_known(ctx, specs)
-    _refuse_taken_macs(ctx, specs)
+    refuse_known(ctx, specs)
+    refuse_taken_macs(ctx, specs)
     world = ctx.world
     placer = Placer(world.fleet(ctx.now))
     number, last = world.meta.next_operation, world.meta.last_host
     deadline = world.clock() + world.settings.room_seconds
+    restarts = world.restarts(ctx.now)
     planned = []
     for n, spec in enumerate(specs):
         image, kernel = images_of(ctx, spec, f"vms[{n}]")
@@ -46,9 +48,12 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
         placer.limits = world.limits(max(0.0, deadline - world.clock()))
         try:
             # The number of the operation that is to make it: with it the decision can be run again.
-            answer = placer.decide(demand, algorithm, seed=number, last=last)
+            admitted = admit(
+                placer, restarts, world.settings.admission, demand, algorithm, seed=number, last=last
+            )
         except SpecError as error:
             raise Refusal("bad_request", error.message, "algorithm") from error
+        answer = admitted.answer
         if isinstance(answer, NotPlaced):
             accepted = f" (the {n} before it would fit; nothing was accepted)" if n else ""
             raise Refusal(
@@ -57,6 +62,8 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
                 f"vms[{n}]",
                 details_of(placer.fleet, demand, answer),
             )
+        if admitted.note:
+            ctx.notes.append(admitted.note)
         why = explain_answer(placer.fleet, demand, answer, seed=number, last=last) if explained else None
         planned.append(Planned(spec, answer, image, kernel, why))
         world.tried(spec.key, *(move.vm for move in answer.moves))
@@ -124,14 +131,16 @@ def _image(ctx: Context, name: str, where: str) -> ImageManifest:
     return record.manifest
 
 
-def _refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
+def refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
+    """Refuse VMs whose ids are taken."""
     seen: set[str] = set()
     for n, spec in enumerate(specs):
         if spec.key in ctx.world.vms:
             host = ctx.world.vms[spec.key].host
+            where = "waits for a host" if host is None else f"exists on {host}"
             raise Refusal(
                 "exists",
-                f"vms[{n}].id is {spec.key!r}, and a VM of that id exists on {host}; "
+                f"vms[{n}].id is {spec.key!r}, and a VM of that id {where}; "
                 "choose another id or delete that one first",
                 f"vms[{n}].id",
             )
@@ -140,7 +149,8 @@ def _refuse_known(ctx: Context, specs: Sequence[VmSpec]) -> None:
         seen.add(spec.key)
 
 
-def _refuse_taken_macs(ctx: Context, specs: Sequence[VmSpec]) -> None:
+def refuse_taken_macs(ctx: Context, specs: Sequence[VmSpec]) -> None:
+    """Refuse VMs whose addresses are taken."""
     asked: dict[str, str] = {}
     for v, spec in enumerate(specs):
         for n, nic in enumerate(spec.nics or ()):

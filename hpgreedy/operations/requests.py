@@ -8,14 +8,15 @@ import msgspec
 
 from hpgreedy.model import HostState
 from hpgreedy.operations.context import Context, Refusal
-from hpgreedy.operations.cpu import is_kvm
 from hpgreedy.operations.kinds.base import begin, proceed
 from hpgreedy.operations.places import Planned, details_of, must_copy, plan
+from hpgreedy.operations.queue import join_queue, waits, withdraw
 from hpgreedy.operations.records import OperationRecord, VmRecord
-from hpgreedy.placement import Move, NotPlaced, Placer
+from hpgreedy.operations.vms import at_home, new_vm
+from hpgreedy.placement import Move, NotPlaced, Placed, Placer, known
+from hpgreedy.placement.restart import Admission, sentences
 from protocol.spec import VmSpec
 
-MAC_PREFIX = "52:54:00"
 MAX_OPEN = 10_000
 MIGRATION_ALGORITHM = "best_fit"
 
@@ -35,6 +36,8 @@ def submit(
     """
     if len(ctx.world.open) + len(specs) > MAX_OPEN:
         raise Refusal("busy", f"{len(ctx.world.open)} operations are open already; try again in a while")
+    if known(algorithm).waits:
+        return join_queue(ctx, owner, specs, mint_uuid)
     planned = plan(ctx, specs, algorithm, explained=explain is not None)
     if explain is not None:
         explain(planned)
@@ -59,12 +62,24 @@ def migrate(
     answer = Placer(fleet).decide(demand, MIGRATION_ALGORITHM)
     if isinstance(answer, NotPlaced):
         raise Refusal("refused", answer.why, "to", details_of(fleet, demand, answer))
+    _say_losses(ctx, vm, answer)
     return begin(
         ctx,
         new_migration(
             ctx, owner, vm, answer.host, why or answer.why, numa_nodes=answer.numa_nodes, bandwidth=bandwidth
         ),
     )
+
+
+def _say_losses(ctx: Context, vm: VmRecord, answer: Placed) -> None:
+    """A migration is not refused for what it leaves without a place to restart; it is said."""
+    if ctx.world.settings.admission is Admission.OFF:
+        return
+    assert vm.host is not None
+    move = Move(vm=vm.key, source=vm.host, target=answer.host, memory=vm.demand.memory)
+    losses = ctx.world.restarts(ctx.now).caused_by_moves((move,))
+    if losses:
+        ctx.notes.append(f"once {vm.key} is on {answer.host}, {sentences(losses)}")
 
 
 def new_migration(
@@ -103,6 +118,8 @@ def new_migration(
 
 def on_vm(ctx: Context, kind: str, state: str, owner: str, vm: VmRecord, **args: object) -> OperationRecord:
     """Begin an operation that concerns a VM where it is: delete, start or stop."""
+    if kind == "delete" and waits(ctx.world, vm):
+        return withdraw(ctx, owner, vm)
     hold_free(ctx, vm)
     op = ctx.new_operation(kind, state, owner, vm=vm.spec.id, source=vm.host, args=dict(args))
     ctx.put_vm(msgspec.structs.replace(vm, operation=op.id))
@@ -119,29 +136,13 @@ def hold_free(ctx: Context, vm: VmRecord) -> None:
 
 
 def _create(ctx: Context, owner: str, planned: Planned, uuid: str) -> OperationRecord:
-    spec, placed, hello = planned.spec, planned.placed, ctx.world.hosts[planned.placed.host].hello
+    spec, placed = planned.spec, planned.placed
     op = ctx.new_operation(
         "create", "making_room" if placed.moves else "provisioning", owner, vm=spec.id, target=placed.host,
         why=placed.why, args={"algorithm": placed.algorithm},
     )  # fmt: skip
-    vm = VmRecord(
-        spec=spec,
-        uuid=uuid,
-        macs=_macs(ctx, spec),
-        max_cpu=spec.max_cpu or _can_grow_to(ctx, spec.cpu, hello.capacity.cpus),
-        max_memory=int(spec.max_memory or _can_grow_to(ctx, int(spec.memory), hello.capacity.memory_mib)),
-        owner=owner,
-        created=ctx.now.wall,
-        made_by=op.id,
-        host=placed.host,
-        operation=op.id,
-        image=planned.image,
-        kernel_image=planned.kernel_image,
-        cpu_model=spec.cpu_model or (ctx.world.baseline() if is_kvm(hello) else None),
-        numa_nodes=placed.numa_nodes,
-        why_here=placed.why,
-        runner_up=placed.runner_up,
-    )
+    vm = new_vm(ctx, owner, spec, (planned.image, planned.kernel_image), uuid=uuid, operation=op.id)
+    vm = at_home(ctx, vm, placed)
     ctx.put_vm(vm)
     ctx.put_meta(msgspec.structs.replace(ctx.world.meta, last_host=placed.host))
     if not placed.moves:
@@ -167,28 +168,3 @@ def _create_after(ctx: Context, op: OperationRecord, moves: tuple[Move, ...]) ->
     op = ctx.note(op, f"waits for operation(s) {numbers}", children=tuple(step.id for step in steps))
     proceed(ctx, steps[0], "preparation", "its turn has come")
     return op
-
-
-def _can_grow_to(ctx: Context, size: int, of_host: int) -> int:
-    """The maximum of a VM that names none: `growth` times its size, within what its host really has."""
-    return max(size, min(int(size * ctx.world.settings.growth), of_host))
-
-
-def _macs(ctx: Context, spec: VmSpec) -> tuple[str, ...]:
-    """Addresses for the VM's cards: the cluster's counter gives each one once."""
-    wanted = [nic.mac for nic in spec.nics] if spec.nics is not None else [None]
-    macs: list[str] = []
-    for mac in wanted:
-        macs.append(mac or _next_mac(ctx, macs))
-    return tuple(macs)
-
-
-def _next_mac(ctx: Context, own: Sequence[str]) -> str:
-    base = int(ctx.world.meta.cluster[:6], 16)
-    while True:
-        number = ctx.world.meta.next_mac
-        ctx.put_meta(msgspec.structs.replace(ctx.world.meta, next_mac=(number + 1) % 2**24))
-        tail = f"{(base + number) % 2**24:06x}"
-        mac = f"{MAC_PREFIX}:{tail[:2]}:{tail[2:4]}:{tail[4:]}"
-        if mac not in ctx.world.macs and mac not in own:
-            return mac

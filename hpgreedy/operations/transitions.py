@@ -9,12 +9,14 @@ ENDED = ("completed", "failed")
 
 TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "create": {
+        "waiting": ("provisioning", "failed"),
         "making_room": ("provisioning", "failed"),
         "provisioning": ("starting", "cleaning", "failed"),
         "starting": ("completed", "cleaning"),
         "cleaning": ("failed",),
     },
     "delete": {
+        "withdrawing": ("completed",),
         "shutting_down": ("removing", "failed"),
         "destroying": ("removing", "failed"),
         "removing": ("completed", "failed"),
@@ -34,8 +36,8 @@ TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 FIRST: dict[str, tuple[str, ...]] = {
-    "create": ("making_room", "provisioning"),
-    "delete": ("shutting_down", "destroying"),
+    "create": ("waiting", "making_room", "provisioning"),
+    "delete": ("withdrawing", "shutting_down", "destroying"),
     "migrate": ("pending", "preparation"),
     "start": ("starting",),
     "stop": ("shutting_down",),
@@ -44,6 +46,8 @@ FIRST: dict[str, tuple[str, ...]] = {
 }
 
 WHAT_IT_DOES: dict[str, str] = {
+    "waiting": "waits in the queue of `delayed` for a host that it fills; no room is held for it",
+    "withdrawing": "the VM, of which nothing was made yet, is taken out of the queue",
     "making_room": "waits for the live migrations that make room on its host",
     "provisioning": "the host fetches images, makes disks and defines the domain",
     "starting": "the domain is being started",

@@ -29,6 +29,7 @@ from hpgreedy.operations.records import (
 from hpgreedy.operations.table import Table
 from hpgreedy.placement import Fleet, Limits
 from hpgreedy.placement.makeroom.plan import no_clock
+from hpgreedy.placement.restart import Admission, Restarts
 from protocol.messages import DomainReport, PoolFacts, Report
 
 
@@ -45,7 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     growth: factor between a VM's size and the maximum it can grow to, where it names none.
     host_timeout: seconds of silence after which a host counts as unreachable.
     room_depth, room_seconds: the most live migrations that make room for a VM, and how long a request may
-    look for them.
+    look for them. admission: whether VMs are let in that leave others with nowhere to restart.
     """
 
     algorithm: str = "greedy"
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migration_ttl: float = 3600.0
     room_depth: int = 2
     room_seconds: float = 1.0
+    admission: Admission = Admission.OFF
 
 
 SETTLING = 5.0
@@ -122,6 +124,7 @@ class World:
         self.cpu_percent: dict[str, float] = {}
         self.settled: dict[str, float] = {}
         self._fleet = LiveFleet(self)
+        self._restarts: Restarts | None = None
         self._reported: dict[str, dict[str, None]] = {}
         self._deadlines: list[tuple[float, str]] = []
         self._silent: set[str] = set()
@@ -190,6 +193,13 @@ class World:
         if record.draining:
             return HostState.DRAINING, "it is being drained"
         return HostState.UP, ""
+
+    def restarts(self, now: Now) -> Restarts:
+        """Where VMs would be restarted if a host died; kept, like the fleet."""
+        fleet = self.fleet(now)
+        if self._restarts is None:
+            self._restarts = Restarts(fleet)
+        return self._restarts
 
     def fleet(self, now: Now) -> Fleet:
         """Hosts and everything that holds capacity on them: kept and brought up to date, so cheap to ask.

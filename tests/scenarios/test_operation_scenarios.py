@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hpgreedy.operations import requests
+from hpgreedy.operations import queue, requests
 from hpgreedy.operations.context import Context, Refusal, Tell
 from hpgreedy.operations.engine import Engine, Outcome
 from hpgreedy.operations.kinds.base import begin
@@ -45,6 +45,7 @@ class Player:
     def __init__(self, scenario: dict[str, Any]) -> None:
         self.log: list[str] = []
         self.hosts = scenario["hosts"]
+        self.settings = scenario.get("settings", {})
         self.store = MemoryStore(clock=lambda: 0.0)
         self.epoch = self.store.claim_epoch()
         self.mono = 1000.0
@@ -62,7 +63,8 @@ class Player:
 
     def _load(self) -> None:
         meta = Meta(cluster="c0ffee00" * 4)
-        self.world = World.load(self.store.load(), Settings(default_image="guest"), meta)
+        settings = msgspec.convert({"default_image": "guest", **self.settings}, Settings)
+        self.world = World.load(self.store.load(), settings, meta)
         self.engine = Engine(self.world)
 
     @property
@@ -83,6 +85,7 @@ class Player:
                 self.log.append(
                     f"operation {op.id} {op.kind} {op.vm or ''} is {op.state}{error}".replace("  ", " ")
                 )
+        self.log += [f"note: {note}" for note in outcome.context.notes]
         for sentence in outcome.context.alarms:
             self.log.append(f"ALARM {sentence}")
         for tell in outcome.tells:
@@ -170,6 +173,12 @@ class Player:
                     self.log.append(
                         f"{vm.key} on {vm.host}{pinned}{model}, desired {vm.desired} {vm.problem}".rstrip()
                     )
+            case "queue":
+                for op in queue.waiting(self.world):
+                    self.log.append(f"{op.vm} {queue.told(self.world, op, self.now)}")
+            case "losses":
+                for loss in self.world.restarts(self.now).losses():
+                    self.log.append(loss.sentence())
             case "claims":
                 fleet = self.world.fleet(self.now)
                 for position, host in fleet.standing_hosts():
@@ -201,6 +210,8 @@ class Player:
                             ctx, "ann", specs, rest[0] if rest else "greedy", self.uuid
                         )
                     )
+                case "flush", []:
+                    self._act(queue.flush)
                 case "migrate", [vm, to]:
                     self._act(
                         lambda ctx: requests.migrate(ctx, "ann", self.world.vms[vm], to=to, bandwidth=0)
@@ -245,7 +256,7 @@ class Player:
                 case "drain", [host]:
                     draining = msgspec.structs.replace(self.world.hosts[host], draining=True)
                     self._act(lambda ctx: ctx.put_host(draining))
-                case (("show-vms" | "show-claims" | "show-places"), []):
+                case (("show-vms" | "show-claims" | "show-places" | "show-queue" | "show-losses"), []):
                     self.show(verb.removeprefix("show-"))
                 case _:
                     raise AssertionError(f"unknown step {verb} {args}")

@@ -9,7 +9,7 @@ from itertools import islice
 import msgspec
 
 from hpgreedy.model import Claim, Demand
-from hpgreedy.placement.decision import Placed
+from hpgreedy.placement.decision import Move, Placed
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.restart.loss import Loss
 from hpgreedy.placement.restart.search import Restart, bound_to_others, lost_with, restart, take
@@ -63,28 +63,39 @@ class Restarts:
 
         Nothing is changed. The new VM itself must be one that could be restarted.
         """
+        new = Claim(demand=demand, host=placed.host, numa_nodes=placed.numa_nodes)
+        return self._caused(placed.moves, new, most)
+
+    def caused_by_moves(self, moves: tuple[Move, ...], most: int = MOST_SAID) -> tuple[Loss, ...]:
+        """The first losses that the moves alone, when they are done, would add; nothing is changed."""
+        return self._caused(moves, None, most)
+
+    def _caused(self, moves: tuple[Move, ...], new: Claim | None, most: int) -> tuple[Loss, ...]:
         self._refresh()
-        with self._as_if(demand, placed) as touched:
+        with self._as_if(moves, new) as touched:
             suspects = set(touched)
             for position in touched:
                 suspects |= self._guests.get(position, set())
-            if placed.moves or bound_to_others([demand]):
+            if moves or (new is not None and bound_to_others([new.demand])):
                 suspects |= self._bound
             ordered = sorted(suspects, key=lambda position: (position not in touched, position))
-            found = (self._worse(position, touched, placed) for position in ordered)
+            found = (self._worse(position, touched, bool(moves)) for position in ordered)
             return tuple(islice((loss for loss in found if loss is not None), most))
 
-    def _worse(self, position: int, touched: Sequence[int], placed: Placed) -> Loss | None:
+    def _worse(self, position: int, touched: Sequence[int], moved: bool) -> Loss | None:
         known = self._known.get(position)
         if known is not None and position not in touched and known.holds(self.fleet, touched):
             return None
         before = known.found.left if known is not None else ()
         given_up = {demand.key for demand in before}
+        # What is moved and had nowhere to restart is no worse off elsewhere.
+        if moved:
+            given_up |= {d.key for at in touched if at in self._known for d in self._known[at].found.left}
         wanted = [demand for demand in lost_with(self.fleet, position) if demand.key not in given_up]
         again = restart(self.fleet, position, wanted)
         if again.left:
             return _loss(self.fleet, position, again.left)
-        if position not in touched and not placed.moves:
+        if position not in touched and not moved:
             # With less on the other hosts these homes are as good: they hold now, too.
             self._keep(position, Restart(again.homes, before))
         return None
@@ -125,20 +136,24 @@ class Restarts:
         (self._bound.add if bound else self._bound.discard)(position)
 
     @contextmanager
-    def _as_if(self, demand: Demand, placed: Placed) -> Iterator[list[int]]:
-        """With the placement carried out; the positions of the hosts on which something is held otherwise."""
+    def _as_if(self, moves: tuple[Move, ...], new: Claim | None) -> Iterator[list[int]]:
+        """With the moves done and the new VM in its place; the positions of the hosts that this concerns."""
         fleet = self.fleet
-        hosts = {placed.host}.union(*((move.source, move.target) for move in placed.moves))
+        hosts = {host for move in moves for host in (move.source, move.target)}
+        if new is not None:
+            hosts.add(new.host)
         touched = sorted(fleet.position[host] for host in hosts)
-        kept = {at: list(fleet.claims_on(at)) for at in touched} if placed.moves else {}
+        kept = {at: list(fleet.claims_on(at)) for at in touched} if moves else {}
         with fleet.changes.trial():
             try:
-                for move in placed.moves:
+                for move in moves:
                     fleet.move(move.vm, move.source, move.target, move.numa_nodes)
-                fleet.add(Claim(demand=demand, host=placed.host, numa_nodes=placed.numa_nodes))
+                if new is not None:
+                    fleet.add(new)
                 yield touched
             finally:
-                fleet.remove(demand.key, placed.host)
+                if new is not None:
+                    fleet.remove(new.demand.key, new.host)
                 for at, claims in kept.items():
                     _put_back(fleet, at, claims)
 
