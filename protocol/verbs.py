@@ -27,8 +27,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VmView(Answer, frozen=True, kw_only=True):
-    """A VM. `state`: pending, provisioning, starting, running, paused, migrating, stopping, stopped,
-    crashed, missing, unknown (its host is unreachable) or deleting; `desired`: running or stopped.
+    """A VM. `state`: waiting (in the queue; `waits_for` says for what), pending, provisioning, starting,
+    running, paused, migrating, stopping, stopped, crashed, missing, unknown (its host is unreachable) or
+    deleting; `desired`: running or stopped.
     `memory` and the other sizes are MiB. `operation` = the open operation, if any. `runner_up` = the host
     that would have been next when it was placed. `cpu_model` = what its guest sees, None = the hypervisor's
     default; `numa_nodes` = the nodes of its host that it is pinned to. `rules` = what it asks of its host, a
@@ -52,6 +53,7 @@ class VmView(Answer, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     pinned: bool = False
     operation: int | None = None
+    waits_for: str = ""
     why_here: str = ""
     runner_up: str | None = None
     cpu_model: str | None = None
@@ -112,6 +114,13 @@ class HostView(Answer, frozen=True, kw_only=True):
     vm_ids: tuple[str | int, ...] = ()
 
 
+class LossView(Answer, frozen=True, kw_only=True):
+    """If `host` died, no place was found for `vms` on the other hosts that are up."""
+
+    host: str
+    vms: tuple[str, ...]
+
+
 class OpStep(Answer, frozen=True, kw_only=True):
     """One entry of an operation's history."""
 
@@ -124,7 +133,8 @@ class OpView(Answer, frozen=True, kw_only=True):
     """An operation. `kind`: create, delete, migrate, start, stop, adopt or delete_image.
 
     `done` = it has ended; `ok` tells how. For migrations `progress` while it runs and `outcome`
-    (total_ms, downtime_ms, transferred) afterwards. `parent` = the operation it makes room for.
+    (total_ms, downtime_ms, transferred) afterwards. `parent` = the operation it makes room for. `waits_for`:
+    what a VM in the queue waits for, a sentence.
     """
 
     id: int
@@ -140,6 +150,7 @@ class OpView(Answer, frozen=True, kw_only=True):
     updated: float
     error: str = ""
     why: str = ""
+    waits_for: str = ""
     parent: int | None = None
     children: tuple[int, ...] = ()
     progress: MigrationProgress | None = None
@@ -346,7 +357,9 @@ class AlgorithmView(Answer, frozen=True, kw_only=True):
 
 
 class StatusView(Answer, frozen=True, kw_only=True):
-    """The cluster at a glance. Memory in MiB."""
+    """The cluster at a glance. Memory in MiB. `losses`: hosts whose VMs could not all be restarted elsewhere
+    if the host died; `admission`: off, n1 or n1-warn.
+    """
 
     cluster: str
     version: str
@@ -365,6 +378,8 @@ class StatusView(Answer, frozen=True, kw_only=True):
     algorithm: str
     problems: tuple[str, ...]
     host_list: tuple[HostView, ...] = ()
+    losses: tuple[LossView, ...] = ()
+    admission: str = "off"
     refused: dict[str, int] = {}
 
 
@@ -396,6 +411,7 @@ EXIT_CODES: dict[str, int] = {
 VERBS: dict[str, tuple[type[Ask], Any]] = {
     "submit": (Submit, OpsStarted),
     "place": (Place, PlacementPlan),
+    "flush": (Nothing, OpsStarted),
     "vm.list": (VmList, tuple[VmView, ...]),
     "vm.show": (ById, VmView),
     "vm.delete": (VmDelete, OpsStarted),

@@ -72,6 +72,14 @@ def submit(
 
 
 @app.command()
+def flush(ctx: typer.Context, wait: Wait = True, timeout: Timeout = None) -> None:
+    """Empty the queue of delayed: place the VMs that wait by first fit, the oldest first."""
+    from hpgreedy.client.verbs import queue
+
+    queue.flush(ctx.obj, wait, timeout)
+
+
+@app.command()
 def status(ctx: typer.Context) -> None:
     """Show the cluster at a glance: hosts, VMs, capacity, open operations, problems."""
     from hpgreedy.client.verbs import views

@@ -116,6 +116,8 @@ def describe(op: OpView) -> str:
         way = f"{op.source or '?'} -> {op.target or '?'}"
         figures = progress_text(op)
         return f"{name} {way}: {figures or op.state}" + (f" ({op.error})" if op.error else "")
+    if op.waits_for:
+        return f"{name}: {op.waits_for}"
     where = f" on {op.target}" if op.target else ""
     return f"{name}: {op.state}{where}" + (f" ({op.error})" if op.error else "")
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import TextIO
 
 from hpgreedy.client.errors import DONE, ClientError, InputError
-from hpgreedy.client.follow import Follower, check
+from hpgreedy.client.follow import Follower, check, describe
 from hpgreedy.client.session import Session, make
 from hpgreedy.client.units import memory
 from hpgreedy.client.verbs import views
+from hpgreedy.client.verbs.queue import flush
 from protocol.spec import Memory, encode_spec
 from protocol.verbs import AlgorithmView, Nothing, OpsStarted, StatusView, Submit
 
@@ -20,6 +21,7 @@ HELP = """\
 A number     memory in GiB of a new VM with one CPU (or with a unit: 512MiB)
 status       the cluster at a glance
 vms, hosts   lists
+flush        place the VMs that wait in the queue of delayed
 help         this text
 exit         leave (so does the end of input); VMs go on"""
 WAIT_SECONDS = 120.0
@@ -95,6 +97,7 @@ class Prompt:
             "status": views.status,
             "vms": views.vm_list,
             "hosts": views.host_list,
+            "flush": lambda session: flush(session, True, WAIT_SECONDS),
         }
         if not line:
             return
@@ -112,7 +115,12 @@ class Prompt:
         for note in started.notes:
             self._session.screen.line(f"note: {note}")
         self._session.screen.line(f"{vm['id']}: {memory(amount)}, 1 CPU")
-        ended = Follower(self._session, self._session.screen, WAIT_SECONDS).until_done(started.operations)
+        # One that waits in the queue may do so until many others have come.
+        followed = tuple(op for op in started.operations if not op.waits_for)
+        for op in started.operations:
+            if op.waits_for:
+                self._session.screen.line(describe(op))
+        ended = Follower(self._session, self._session.screen, WAIT_SECONDS).until_done(followed)
         if self._session.screen.json:
             self._session.screen.answer(OpsStarted(operations=ended, notes=started.notes))
         check(ended, WAIT_SECONDS)

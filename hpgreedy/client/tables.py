@@ -7,11 +7,22 @@ from datetime import UTC, datetime
 
 from hpgreedy.client.grid import Grid
 from hpgreedy.client.units import bar, duration, memory, size, used
-from protocol.verbs import AlgorithmView, ForeignDomain, HostView, ImageView, OpView, StatusView, VmView
+from protocol.verbs import (
+    AlgorithmView,
+    ForeignDomain,
+    HostView,
+    ImageView,
+    LossView,
+    OpView,
+    StatusView,
+    VmView,
+)
 
 VM_HEADS = ("VM", "HOST", "STATE", "CPU", "MEMORY", "USED", "LOAD", "MAC", "NOTE")
 HOST_HEADS = ("HOST", "STATE", "CPU", "MEMORY", "LOAD", "VMS", "KIND", "ADDRESS", "NOTE")
 OP_HEADS = ("OP", "KIND", "VM", "STATE", "FROM", "TO", "AGE", "NOTE")
+MOST_LISTED = 8
+"""VMs of a host at risk, and such hosts, that the status shows."""
 IMAGE_HEADS = ("IMAGE", "STATE", "DISK", "FILES", "HOSTS", "USED BY", "DEFAULT")
 
 
@@ -30,7 +41,7 @@ def _vm_row(vm: VmView) -> tuple[str, ...]:
         memory(vm.memory_used) if vm.memory_used else "-",
         "-" if vm.cpu_percent is None else f"{vm.cpu_percent:.0f}%",
         ",".join(vm.macs) or "-",
-        vm.problem or ("" if vm.operation is None else f"operation {vm.operation}"),
+        vm.problem or vm.waits_for or ("" if vm.operation is None else f"operation {vm.operation}"),
     )
 
 
@@ -42,6 +53,7 @@ def vm_facts(vm: VmView) -> Grid:
         ("state", vm.state if vm.state == vm.desired else f"{vm.state} (wanted: {vm.desired})"),
         ("problem", vm.problem),
         ("host", vm.host or "none yet"),
+        ("waits", vm.waits_for),
         ("why there", vm.why_here),
         ("CPU", f"{vm.cpu} (can grow to {vm.max_cpu})"),
         ("memory", f"{memory(vm.memory)} (can grow to {memory(vm.max_memory)})"),
@@ -119,7 +131,7 @@ def op_table(ops: Sequence[OpView], now: float) -> Grid:
             op.source or "-",
             op.target or "-",
             duration(now - op.created),
-            op.error or op.why,
+            op.error or op.waits_for or op.why,
         )
         for op in ops
     )
@@ -137,6 +149,7 @@ def op_facts(op: OpView) -> Grid:
         ("error", op.error),
         ("from", op.source or ""),
         ("to", op.target or ""),
+        ("waits", op.waits_for),
         ("why", op.why),
         ("owner", op.owner),
         ("progress", progress_text(op) if not op.done else ""),
@@ -199,12 +212,25 @@ def status_facts(status: StatusView) -> Grid:
         ("memory given out", used(status.memory_allocated, status.memory_capacity, "memory")),
         ("operations", f"{status.open_operations} open, {status.queued} waiting for room"),
         ("algorithm", status.algorithm),
+        ("admission", "" if status.admission == "off" else status.admission),
         (
             "turned away",
             ", ".join(f"{count} {reason}" for reason, count in sorted(status.refused.items()) if count),
         ),
         *(("problem", problem) for problem in status.problems),
+        *(("at risk", text) for text in _losses(status.losses)),
     )
+
+
+def _losses(losses: Sequence[LossView]) -> list[str]:
+    """What the death of each host would cost, for the first hosts."""
+    told = [
+        f"if host {loss.host} dies, these VMs cannot be restarted: {', '.join(loss.vms[:MOST_LISTED])}"
+        + (f" and {len(loss.vms) - MOST_LISTED} more" if len(loss.vms) > MOST_LISTED else "")
+        for loss in losses[:MOST_LISTED]
+    ]
+    left = len(losses) - MOST_LISTED
+    return [*told, f"the same holds for {left} more hosts (--json lists all)"] if left > 0 else told
 
 
 def _facts(*pairs: tuple[str, str]) -> Grid:

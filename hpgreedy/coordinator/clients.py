@@ -13,6 +13,7 @@ from hpgreedy.coordinator.acts import Started, durable
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.table import TABLE, Verb
 from hpgreedy.coordinator.views import op_view
+from hpgreedy.operations import queue
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.records import OperationRecord, RequestRecord
 from protocol.messages import Reply, Request
@@ -86,7 +87,9 @@ async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
 
     def act(ctx: Context) -> None:
         ops: tuple[OperationRecord, ...] = started.act(ctx)
-        record = RequestRecord(at=ctx.now.wall, operations=tuple(op.id for op in ops), notes=started.notes)
+        record = RequestRecord(
+            at=ctx.now.wall, operations=tuple(op.id for op in ops), notes=(*started.notes, *ctx.notes)
+        )
         ctx.put_request(key, record)
         accepted.append(record)
 
@@ -96,8 +99,12 @@ async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
 
 
 def _started(core: Core, record: RequestRecord) -> OpsStarted:
-    ops = (core.world.operations.get(number) for number in record.operations)
+    ops, now = (core.world.operations.get(number) for number in record.operations), core.now()
     return OpsStarted(
-        operations=tuple(op_view(op, core.engine.progress.get(op.id)) for op in ops if op is not None),
+        operations=tuple(
+            op_view(op, core.engine.progress.get(op.id), waits_for=queue.told(core.world, op, now))
+            for op in ops
+            if op is not None
+        ),
         notes=record.notes,
     )

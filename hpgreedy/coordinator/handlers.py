@@ -25,7 +25,7 @@ from hpgreedy.coordinator.views import (
     vm_state,
     vm_view,
 )
-from hpgreedy.operations import requests
+from hpgreedy.operations import queue, requests
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.kinds.base import begin
 from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
@@ -135,8 +135,11 @@ def host_show(core: Core, caller: Caller, ask: verbs.ById) -> verbs.HostView:
 def op_list(core: Core, caller: Caller, ask: verbs.OpList) -> tuple[verbs.OpView, ...]:
     """Operations, newest first."""
     ops = [op for op in reversed(core.world.operations.values()) if not (ask.open_only and op.done)]
-    progress = core.engine.progress
-    return tuple(op_view(op, progress.get(op.id), whole=False) for op in ops[: ask.limit])
+    progress, now = core.engine.progress, core.now()
+    return tuple(
+        op_view(op, progress.get(op.id), waits_for=queue.told(core.world, op, now), whole=False)
+        for op in ops[: ask.limit]
+    )
 
 
 def op_show(core: Core, caller: Caller, ask: verbs.OpShow) -> verbs.OpView:
@@ -144,7 +147,13 @@ def op_show(core: Core, caller: Caller, ask: verbs.OpShow) -> verbs.OpView:
     op = core.world.operations.get(ask.id)
     if op is None:
         raise Refusal("not_found", f"id is {ask.id}, and there is no such operation", "id")
-    return op_view(op, core.engine.progress.get(op.id))
+    waits_for = queue.told(core.world, op, core.now())
+    return op_view(op, core.engine.progress.get(op.id), waits_for=waits_for)
+
+
+def flush(core: Core, caller: Caller, ask: verbs.Nothing) -> Started:
+    """Empty the queue of `delayed`."""
+    return Started(queue.flush)
 
 
 def image_list(core: Core, caller: Caller, ask: verbs.Nothing) -> tuple[verbs.ImageView, ...]:
@@ -278,6 +287,8 @@ def status(core: Core, caller: Caller, ask: verbs.Nothing) -> verbs.StatusView:
         algorithm=world.settings.algorithm,
         problems=tuple(_problems(core, hosts)),
         host_list=hosts,
+        losses=tuple(verbs.LossView(host=loss.host, vms=loss.vms) for loss in world.restarts(now).losses()),
+        admission=world.settings.admission.value,
         refused=dict(core.refused),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from hpgreedy.coordinator.server import CoordinatorSettings
 from hpgreedy.operations.world import Settings
 from hpgreedy.placement import ALGORITHMS, DEFAULT, known
+from hpgreedy.placement.restart import Admission
 from protocol.options import Option, OptionError, OptionTable, Parser, values
 from protocol.spec import SpecError
 from protocol.transport.access import default_state_root
@@ -74,6 +75,13 @@ TABLE = OptionTable(
             metavar="SECONDS",
             help="how long one request may look for such migrations; nothing else is answered meanwhile",
         ),
+        "admission": Option(
+            parse=values.choice(*(each.value for each in Admission)),
+            default=Admission.OFF.value,
+            metavar="off|n1|n1-warn",
+            help="n1: refuse a VM after which some host's VMs could not be restarted elsewhere if that host "
+            "died; n1-warn: say so and let it in",
+        ),
         "log-level": Option(
             parse=values.log_level, default="info", metavar="LEVEL", help="debug, info, warning or error"
         ),
@@ -108,6 +116,7 @@ def read(argv: Sequence[str]) -> tuple[CoordinatorSettings, dict[str, Any]]:
             default_image=options["default-image"],
             growth=options["growth"],
             host_timeout=options["host-timeout"],
+            admission=Admission(options["admission"]),
             room_depth=options["room-depth"],
             room_seconds=options["room-seconds"],
         ),

@@ -36,7 +36,11 @@ def place(core: Core, caller: Caller, ask: verbs.Place) -> verbs.PlacementPlan:
     algorithm, specs, notes = _asked(core, ask)
     ctx = Context(core.world, core.now())
     planned = plan(ctx, specs, algorithm, explained=ask.explain)
-    return verbs.PlacementPlan(placements=tuple(placement_view(ctx, each) for each in planned), notes=notes)
+    if ALGORITHMS[algorithm].waits:
+        notes = (*notes, f"with {algorithm} a VM that fills no host waits first: `op show` says for what")
+    return verbs.PlacementPlan(
+        placements=tuple(placement_view(ctx, each) for each in planned), notes=(*notes, *ctx.notes)
+    )
 
 
 def _asked(core: Core, ask: verbs.Submit) -> tuple[str, list[VmSpec], tuple[str, ...]]:

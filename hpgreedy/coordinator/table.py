@@ -26,6 +26,7 @@ class Verb(msgspec.Struct, frozen=True):
 _ROWS: dict[str, tuple[str, handlers.Handler]] = {
     "submit": ("user", submitting.submit),
     "place": ("user", submitting.place),
+    "flush": ("operator", handlers.flush),
     "vm.list": ("viewer", handlers.vm_list),
     "vm.show": ("viewer", handlers.vm_show),
     "vm.delete": ("user", handlers.vm_delete),

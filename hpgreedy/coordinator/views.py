@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from hpgreedy.model import HostState
+from hpgreedy.operations import queue
 from hpgreedy.operations.context import Context
 from hpgreedy.operations.places import Planned, must_copy
 from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
@@ -29,6 +30,7 @@ from protocol.verbs import (
 )
 
 _BY_OPERATION = {
+    ("create", "waiting"): "waiting",
     ("create", "making_room"): "pending",
     ("create", "provisioning"): "provisioning",
     ("create", "starting"): "starting",
@@ -79,6 +81,7 @@ def vm_view(world: World, vm: VmRecord, now: Now, *, whole: bool = False) -> VmV
         labels=vm.spec.labels,
         pinned=vm.spec.pinned,
         operation=vm.operation,
+        waits_for="" if vm.operation is None else queue.told(world, world.operations[vm.operation], now),
         why_here=vm.why_here,
         runner_up=vm.runner_up,
         cpu_model=vm.cpu_model,
@@ -201,7 +204,13 @@ def foreign_domains(world: World, name: str) -> list[ForeignDomain]:
     ]
 
 
-def op_view(op: OperationRecord, progress: MigrationProgress | None = None, *, whole: bool = True) -> OpView:
+def op_view(
+    op: OperationRecord,
+    progress: MigrationProgress | None = None,
+    *,
+    waits_for: str = "",
+    whole: bool = True,
+) -> OpView:
     """An operation; its history only when `whole`."""
     return OpView(
         id=op.id,
@@ -217,6 +226,7 @@ def op_view(op: OperationRecord, progress: MigrationProgress | None = None, *, w
         updated=op.updated,
         error=op.error,
         why=op.why,
+        waits_for=waits_for,
         parent=op.parent,
         children=op.children,
         progress=progress,
