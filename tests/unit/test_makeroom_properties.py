@@ -1,13 +1,14 @@
 """What making room promises, against a search that tries every chain in the plainest way."""
 
 import itertools
+import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placement_cases import CASES
-from placement_plain import allowed, free_nodes, share_of
+from placement_cases import CASES, pick
+from placement_plain import allowed, free_nodes, has_room, share_of
 
-from hpgreedy.model import Claim, HostState
+from hpgreedy.model import Claim, Cluster, Demand, Host, HostState, Node, Rule, RuleKind
 from hpgreedy.placement import Fleet, Limits
 from hpgreedy.placement.makeroom import search
 
@@ -89,8 +90,57 @@ def replayed(cluster, demand, plan):
     return now
 
 
+def draw_vm(draw, key, memory):
+    rule = Rule(
+        kind=draw(st.sampled_from([RuleKind.APART, RuleKind.APART, RuleKind.TOGETHER])),
+        group=draw(st.sampled_from("gh")),
+        scope=draw(st.sampled_from(["host", "host", "rack"])),
+    )
+    return Demand(
+        key=key,
+        cpu=draw(st.integers(1, 3)),
+        memory=memory,
+        resources=pick(draw, {}, {"gpu": 1}, odds=9),
+        host_labels=pick(draw, {}, {"rack": "a"}, odds=9),
+        wanted_host=pick(draw, None, "h0", odds=9),
+        pinned=pick(draw, False, True),
+        group=draw(st.sampled_from([None, None, "g", "h"])),
+        rules=pick(draw, (), (rule,), odds=2),
+        numa=pick(draw, 0, 1, 2, odds=2),
+    )
+
+
+@st.composite
+def crowded(draw):
+    """Hosts of one size with little left, so that much has to give way."""
+    hosts = {}
+    for n in range(draw(st.integers(2, 4))):
+        hosts[f"h{n}"] = Host(
+            key=f"h{n}",
+            cpu=draw(st.sampled_from([8, 12])),
+            memory=10,
+            labels=pick(draw, {"rack": "a"}, {"rack": "b"}, {}, odds=1),
+            resources=pick(draw, {}, {"gpu": 2}, odds=2),
+            numa=pick(draw, (Node(cpu=6, memory=5),) * 2, (), odds=3),
+            state=pick(draw, HostState.UP, HostState.DRAINING),
+        )
+    cluster = Cluster(hosts, ())
+    for n in range(draw(st.integers(3, 8))):
+        demand = draw_vm(draw, f"v{n}", draw(st.integers(1, 5)))
+        for key in draw(st.permutations(list(hosts))):
+            if has_room(cluster, key, demand):
+                nodes = draw(st.sampled_from(node_choices(cluster, key, demand)))
+                claim = Claim(demand=demand, host=key, movable=pick(draw, True, False), numa_nodes=nodes)
+                cluster = cluster.with_claim(claim)
+                break
+    return cluster, draw_vm(draw, "new", draw(st.integers(3, 7)))
+
+
+HARD = st.one_of(crowded(), CASES)
+
+
 @settings(max_examples=400, deadline=None)
-@given(CASES, st.integers(1, 3))
+@given(HARD, st.integers(1, 3))
 def test_the_plan_is_the_cheapest_that_there_is_and_a_refusal_is_true(case, depth):
     cluster, demand = case
     found = search(Fleet(cluster), demand, Limits(depth=depth))
@@ -102,3 +152,95 @@ def test_the_plan_is_the_cheapest_that_there_is_and_a_refusal_is_true(case, dept
         return
     replayed(cluster, demand, found.plan)
     assert (sum(move.memory for move in found.plan.moves), len(found.plan.moves)) == best
+
+
+@settings(max_examples=200, deadline=None)
+@given(HARD, st.integers(2, 3), st.integers(0, 60))
+def test_a_search_that_is_cut_short_claims_no_more_than_it_has_seen(case, depth, effort):
+    cluster, demand = case
+    found = search(Fleet(cluster), demand, Limits(depth=depth, effort=effort))
+    if found.plan is not None:
+        replayed(cluster, demand, found.plan)
+    if found.complete:
+        cost = None
+        if found.plan is not None:
+            assert found.depth == depth
+            cost = (sum(move.memory for move in found.plan.moves), len(found.plan.moves))
+        assert cheapest(cluster, demand, found.depth) == cost
+
+
+@settings(max_examples=150, deadline=None)
+@given(HARD, st.integers(1, 3), st.randoms(use_true_random=False))
+def test_it_is_the_same_whatever_the_order_of_arrival(case, depth, chance: random.Random):
+    cluster, demand = case
+    found = search(Fleet(cluster), demand, Limits(depth=depth))
+    claims = list(cluster.claims)
+    chance.shuffle(claims)
+    assert search(Fleet(Cluster(cluster.hosts, tuple(claims))), demand, Limits(depth=depth)) == found
+
+
+@settings(max_examples=100, deadline=None)
+@given(HARD)
+def test_the_fleet_is_as_before(case):
+    cluster, demand = case
+    fleet = Fleet(cluster)
+    before, version = fleet.cluster(), fleet.changes.version
+    search(fleet, demand, Limits(depth=3))
+    assert list(fleet.cluster().claims) == list(before.claims)
+    assert fleet.cluster().hosts == before.hosts
+    assert fleet.changes.version == version
+
+
+class Ticking:
+    """A clock that goes on by a second each time it is looked at."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def full(hosts, vms):
+    """Hosts that are full of equal VMs but for one that has room for one of them."""
+    claims = [
+        Claim(demand=Demand(key=f"v{h}-{n}", cpu=1, memory=2), host=f"h{h}")
+        for h in range(hosts)
+        for n in range(vms - (h == 0))
+    ]
+    return Cluster({f"h{n}": Host(key=f"h{n}", cpu=99, memory=2 * vms) for n in range(hosts)}, tuple(claims))
+
+
+def test_the_time_is_kept():
+    demand = Demand(key="new", cpu=1, memory=8)
+    clock = Ticking()
+    found = search(Fleet(full(20, 6)), demand, Limits(depth=4, seconds=30.0, clock=clock))
+    assert clock.now <= 100.0 + 1 + 30 + 2
+    assert found.plan is None
+    assert found.depth < 4
+    patient = search(Fleet(full(20, 6)), demand, Limits(depth=2, seconds=1e6, clock=Ticking()))
+    assert patient.complete
+    assert patient.depth == 2
+
+
+def test_no_time_at_all_claims_nothing():
+    found = search(Fleet(full(20, 6)), Demand(key="new", cpu=1, memory=8), Limits(effort=0))
+    assert (found.plan, found.complete, found.depth) == (None, False, 1)
+
+
+def test_what_was_found_is_kept_when_the_time_is_up():
+    """One large VM is found to leave at once, three small ones instead only after a while."""
+    held = [("h0", "big", 4, 20, False), ("h0", "stays", 2, 1, True), ("h1", "other", 4, 1, True)]
+    held += [(f"h{h}", f"v{h}-{n}", 1 + n % 2, 1 + n, False) for h in range(2, 6) for n in range(5)]
+    claims = [
+        Claim(demand=Demand(key=key, cpu=cpu, memory=memory, pinned=pinned), host=host)
+        for host, key, cpu, memory, pinned in held
+    ]
+    cluster = Cluster({f"h{n}": Host(key=f"h{n}", cpu=8, memory=99) for n in range(6)}, tuple(claims))
+    demand = Demand(key="new", cpu=6, memory=1)
+    found = [search(Fleet(cluster), demand, Limits(depth=3, effort=effort)) for effort in range(100)]
+    costs = [(f.complete, sum(m.memory for m in f.plan.moves)) for f in found if f.plan is not None]
+    assert costs == sorted(costs, key=lambda cost: (-cost[1], cost[0]))
+    assert costs[0] == (False, 20)
+    assert costs[-1] == (True, 7)

@@ -35,7 +35,7 @@ class Vm:
         self.demand = demand
         self.position = position
         self.nodes = nodes
-        self.grouped = _is_grouped(demand)
+        self.grouped = demand.group is not None or bool(demand.rules)
         self.needs = needs_of(fleet, demand)
 
 
@@ -44,30 +44,33 @@ class Board:
     group or rules, which stand in the way. Hosts are positions.
 
     `at` (vms,) is where those that may move stand, `needs` (rows, vms) what they take, `memory` (vms,) the
-    cost of moving each, `free` (rows, hosts) what is free. Rows are those of the fleet's columns.
+    cost of moving each and `costs` the same as a list, `free` (rows, hosts) what is free. Rows are those of
+    the fleet's columns.
     """
 
     def __init__(self, fleet: Fleet, demand: Demand) -> None:
         self.fleet = fleet
-        movable, fixed = _sorted_claims(fleet, demand)
+        movable, fixed = _sorted_claims(fleet, demand.key)
         self.movers = len(movable)
-        self._claims = [*movable, *fixed]
+        self._claims = [(position, claim) for _, position, _, claim in (*movable, *fixed)]
         self._vms: dict[int, Vm] = {NEWCOMER: Vm(fleet, demand, -1)}
         self.free = np.stack([column.array for column in fleet.columns])
-        self.at = np.array([position for position, _ in movable], dtype=np.int64)
+        self.at = np.array([position for _, position, _, _ in movable], dtype=np.int64)
+        self.costs = [memory for memory, _, _, _ in movable]
         self.needs = np.zeros((len(fleet.columns), self.movers), dtype=np.int64)
-        for row, amounts in _rows(fleet, movable):
-            self.needs[row] = amounts
+        self.needs[CPU] = [claim.demand.cpu for _, _, _, claim in movable]
+        self.needs[MEMORY] = self.costs
+        for name, row in fleet.row.items():
+            self.needs[row] = [claim.demand.resources.get(name, 0) for _, _, _, claim in movable]
         self.memory = self.needs[MEMORY]
-        self._on: dict[int, list[int]] = {}
-        for number, (position, _) in enumerate(movable):
-            self._on.setdefault(position, []).append(number)
         self._members: dict[str, list[int]] = {}
         self._watchers: dict[str, list[tuple[int, RuleKind, str]]] = {}
         for number, (_, claim) in enumerate(self._claims):
-            if _is_grouped(claim.demand):
+            if claim.demand.group is not None or claim.demand.rules:
                 self._index(number, claim.demand)
+        self._on: dict[int, list[int]] = {}
         self._allowed: dict[Hashable, int] = {}
+        self._to: dict[int, int] = {}
         self._roomy: dict[Needs, int] = {}
 
     def vm(self, number: int) -> Vm:
@@ -85,7 +88,10 @@ class Board:
 
     def on(self, position: int) -> list[int]:
         """The VMs on the host that may move, ascending."""
-        return self._on.get(position, [])
+        found = self._on.get(position)
+        if found is None:
+            found = self._on[position] = np.flatnonzero(self.at == position).tolist()
+        return found
 
     def members(self, group: str) -> list[int]:
         """The VMs of the group, wherever they stand."""
@@ -97,8 +103,20 @@ class Board:
 
     def allowed(self, number: int) -> int:
         """The mask of the hosts on which nothing but room, other VMs or itself keeps the VM off."""
-        vm = self.vm(number)
-        demand = vm.demand
+        found = self._to.get(number)
+        if found is None:
+            demand, places = self.vm(number).demand, self.fleet.places(self.vm(number).demand.key)
+            found = self._as_ever(demand) & ~self.fleet.features.foreign(demand.key)
+            if number == NEWCOMER:
+                for position in places:
+                    found &= ~(1 << position)
+            elif len(places) > 1:
+                found = 0
+            self._to[number] = found
+        return found
+
+    def _as_ever(self, demand: Demand) -> int:
+        """The mask of the hosts that are up and are what the demand asks for."""
         scopes = frozenset(scope for _, (_, scope) in watching(demand) if scope != HOST_SCOPE)
         key = (demand.selector, demand.wanted_host, scopes, demand.numa)
         found = self._allowed.get(key)
@@ -111,10 +129,6 @@ class Board:
             if demand.numa:
                 found &= self.fleet.with_nodes
             self._allowed[key] = found
-        found &= ~self.fleet.features.foreign(demand.key)
-        if number == NEWCOMER:
-            for position in self.fleet.places(demand.key):
-                found &= ~(1 << position)
         return found
 
     def with_room(self, number: int) -> int:
@@ -166,31 +180,23 @@ def hosts_of(mask: int, size: int) -> np.ndarray:
     return found
 
 
-def _is_grouped(demand: Demand) -> bool:
-    return demand.group is not None or bool(demand.rules)
+Held = tuple[int, int, str, Claim]
 
 
-def _sorted_claims(fleet: Fleet, demand: Demand) -> tuple[list[tuple[int, Claim]], list[tuple[int, Claim]]]:
-    """The claims that may move, by memory, position and key; and those that do not and have rules."""
-    movable: list[tuple[int, Claim]] = []
-    fixed: list[tuple[int, Claim]] = []
+def _sorted_claims(fleet: Fleet, without: str) -> tuple[list[Held], list[Held]]:
+    """The claims that may move, by memory, position and key; and the others that have a group or rules."""
+    movable: list[Held] = []
+    fixed: list[Held] = []
     for position, host in fleet.standing_hosts():
         leaves = host.state in LEAVES_FROM
         for claim in fleet.claims_on(position):
             held = claim.demand
-            if held.key == demand.key:
+            if held.key == without:
                 continue
-            if leaves and claim.movable and not held.pinned and len(fleet.places(held.key)) == 1:
-                movable.append((position, claim))
+            if leaves and claim.movable and not held.pinned:
+                movable.append((held.memory, position, held.key, claim))
             elif held.group is not None or held.rules:
-                fixed.append((position, claim))
-    movable.sort(key=lambda pair: (pair[1].demand.memory, pair[0], pair[1].demand.key))
-    fixed.sort(key=lambda pair: (pair[0], pair[1].demand.key))
+                fixed.append((held.memory, position, held.key, claim))
+    movable.sort()
+    fixed.sort()
     return movable, fixed
-
-
-def _rows(fleet: Fleet, movable: list[tuple[int, Claim]]) -> Iterator[tuple[int, list[int]]]:
-    yield CPU, [claim.demand.cpu for _, claim in movable]
-    yield MEMORY, [claim.demand.memory for _, claim in movable]
-    for name, row in fleet.row.items():
-        yield row, [claim.demand.resources.get(name, 0) for _, claim in movable]

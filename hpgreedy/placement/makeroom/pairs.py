@@ -74,52 +74,59 @@ class Pairs:
         who = hosts[board.at] & self.can_leave(spare - 1 + before)
         who[[vm for vm in without if vm != NEWCOMER]] = False
         chosen = np.flatnonzero(who)
-        rows = [row for row, _ in needs]
+        rows = [row for row, _ in needs]  # vCPUs first, then memory
         lack = np.array([[amount] for _, amount in needs]) - board.free[rows][:, board.at[chosen]]
         takes = board.needs[rows][:, chosen]
         helps = (np.minimum(lack, takes) > 0).any(axis=0)
         chosen, lack, takes = chosen[helps], lack[:, helps], takes[:, helps]
         alone = (takes >= lack).all(axis=0)
         singles = chosen[alone]
+        begun = any(vm != NEWCOMER and self.at_once[vm] for vm in without)
         if spare == 1:
-            nobody = np.full(len(singles), -1)
-            return Sets(singles, nobody, board.memory[singles], np.ones(len(singles), dtype=np.int64))
+            return self._priced(singles, np.full(len(singles), -1), np.zeros(len(singles)), begun=begun)
         rest = ~alone & self.can_leave(spare - 2 + before)[chosen]
-        low, high = self._two(chosen[rest], lack[:, rest], takes[:, rest], spare)
+        low, high, still = self._two(chosen[rest], lack[:, rest], takes[:, rest], spare)
         first = np.concatenate([singles, low])
         second = np.concatenate([np.full(len(singles), -1), high])
-        begun = any(vm != NEWCOMER and self.at_once[vm] for vm in without)
-        return self._priced(first, second, begun=begun)
+        return self._priced(first, second, np.concatenate([np.zeros(len(singles)), still]), begun=begun)
 
     def _two(
         self, chosen: np.ndarray, lack: np.ndarray, takes: np.ndarray, spare: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs on one host, the lower number first, neither of whom suffices alone."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pairs on one host, the lower number first, neither of whom suffices alone, and how much memory
+        must leave besides.
+        """
         order = np.lexsort((chosen, self.board.at[chosen]))
         chosen, lack, takes = chosen[order], lack[:, order], takes[:, order]
         at = self.board.at[chosen]
-        low: list[np.ndarray] = []
-        high: list[np.ndarray] = []
+        low: list[np.ndarray] = [chosen[:0]]
+        high: list[np.ndarray] = [chosen[:0]]
+        still: list[np.ndarray] = [chosen[:0]]
         for apart in range(1, len(chosen)):
             same = at[:-apart] == at[apart:]
             if not same.any():
                 break
+            left = lack[:, apart:] - takes[:, :-apart] - takes[:, apart:]
+            enough = (left <= 0).all(axis=0)
             if spare == 2:
-                same &= (takes[:, :-apart] + takes[:, apart:] >= lack[:, apart:]).all(axis=0)
+                same &= enough
             low.append(chosen[:-apart][same])
             high.append(chosen[apart:][same])
-        if not low:
-            return chosen[:0], chosen[:0]
-        return np.concatenate(low), np.concatenate(high)
+            more = np.maximum(left[1], self.board.memory[chosen[apart:]])
+            still.append(np.where(enough, 0, more)[same])
+        return np.concatenate(low), np.concatenate(high), np.concatenate(still)
 
-    def _priced(self, first: np.ndarray, second: np.ndarray, *, begun: bool) -> Sets:
-        """A chain's first move needs no other before it: where no VM so far is such a one, one more moves."""
+    def _priced(self, first: np.ndarray, second: np.ndarray, still: np.ndarray, *, begun: bool) -> Sets:
+        """`still` is the least memory that must leave besides, 0 when nothing must.
+
+        A chain's first move needs no other before it: where no VM so far is such a one, one more moves.
+        """
         memory, once = self.board.memory, self.at_once
         paired = second >= 0
         least = memory[first] + np.where(paired, memory[second], 0)
-        moves = 1 + paired.astype(np.int64)
         more = ~(once[first] | (paired & once[second]) | begun)
-        return Sets(first, second, least + np.where(more, self._cheapest, 0), moves + more)
+        besides = np.maximum(still, np.where(more, self._cheapest, 0)).astype(np.int64)
+        return Sets(first, second, least + besides, 1 + paired + (more | (still > 0)))
 
 
 def fitting(needs: np.ndarray, room: np.ndarray) -> np.ndarray:

@@ -16,16 +16,18 @@ import msgspec
 
 from hpgreedy.model import Demand
 from hpgreedy.placement.decision import Move
-from hpgreedy.placement.fleet import Fleet, positions
+from hpgreedy.placement.fleet import MEMORY, Fleet, positions
 from hpgreedy.placement.makeroom.board import NEWCOMER, Board
 from hpgreedy.placement.makeroom.effort import Effort, Spent
 from hpgreedy.placement.makeroom.pairs import Pairs, Sets
 from hpgreedy.placement.makeroom.plan import Limits, Plan, Search
-from hpgreedy.placement.makeroom.walk import UNKNOWN, Chain, Open, Walk
+from hpgreedy.placement.makeroom.walk import UNKNOWN, Chain, Flaw, Open, Walk
 from hpgreedy.placement.makeroom.why import why
 
 AFTER_THE_FIRST = 100
 """Unfinished chains that are looked at for a runner-up."""
+ARRAYS = 500
+"""VMs that are looked at as an array at the cost of one chain, about."""
 
 
 class Partial(msgspec.Struct, frozen=True):
@@ -49,15 +51,13 @@ def search(fleet: Fleet, demand: Demand, limits: Limits) -> Search:
     """The cheapest chain: the least memory to move, then the fewest moves, then the first by order of
     registration of the hosts that the VMs leave. The fleet is not changed.
     """
-    try:
-        return _Search(fleet, demand, limits).run()
-    except Spent:
-        return Search(plan=None, depth=limits.depth, complete=False)
+    return _Search(fleet, demand, limits).run()
 
 
 class _Search:
     def __init__(self, fleet: Fleet, demand: Demand, limits: Limits) -> None:
-        self.depth = limits.depth
+        self.limits = limits
+        self.depth = 0
         self.effort = Effort(limits)
         self.board = Board(fleet, demand)
         self.pairs = Pairs(self.board)
@@ -66,31 +66,46 @@ class _Search:
         self.seen: set[Chain] = set()
 
     def run(self) -> Search:
-        self._begin()
-        chain = self._next_that_works()
-        if chain is None:
-            return Search(plan=None, depth=self.depth, complete=True)
-        host = chain.steps[-1][1]
-        other = self._runner_up(host)
-        instead = None if other is None else self._memory(other)
-        fleet = self.board.fleet
-        moves, nodes = self._moves(chain)
-        runner_up = None if other is None else fleet.hosts[other.steps[-1][1]].key
-        plan = Plan(
-            host=fleet.hosts[host].key,
-            moves=moves,
-            numa_nodes=nodes,
-            why=why(fleet.hosts[host].key, moves, runner_up, instead),
-        )
-        return Search(plan=plan, depth=self.depth, complete=True, runner_up=runner_up)
+        """Short chains first, so that something is known when the time is up."""
+        best: Chain | None = None
+        covered = 0
+        try:
+            for depth in range(1, self.limits.depth + 1):
+                best = self._best(depth, best) or best
+                covered = depth
+        except Spent:
+            pass
+        if best is None:
+            return Search(plan=None, depth=max(covered, 1), complete=covered > 0)
+        complete = covered == self.limits.depth
+        return self._answer(best, self._runner_up(best) if complete else None, complete=complete)
 
-    def _begin(self) -> None:
+    def _best(self, depth: int, known: Chain | None) -> Chain | None:
+        """The cheapest chain of up to `depth` moves, if it is cheaper than the one that is known."""
+        self.depth = depth
+        self.heap.clear()
+        self.seen.clear()
         if all(row >= 0 for row, _ in self.board.vm(NEWCOMER).needs):
             self._spread(Chain(((NEWCOMER, UNKNOWN),)), 0, self.board.allowed(NEWCOMER))
+        below = None if known is None else (self._memory(known), known.moves)
+        return self._next_that_works(below=below)
 
-    def _next_that_works(self, without: int | None = None, most: int | None = None) -> Chain | None:
-        """The next cheapest chain that works, whose VM does not go to the host `without`."""
-        while self.heap and most != 0:
+    def _answer(self, chain: Chain, other: Chain | None, *, complete: bool) -> Search:
+        hosts = self.board.fleet.hosts
+        host = hosts[chain.steps[-1][1]].key
+        moves, nodes = self._moves(chain)
+        runner_up = None if other is None else hosts[other.steps[-1][1]].key
+        instead = None if other is None else self._memory(other)
+        plan = Plan(host=host, moves=moves, numa_nodes=nodes, why=why(host, moves, runner_up, instead))
+        return Search(plan=plan, depth=self.limits.depth, complete=complete, runner_up=runner_up)
+
+    def _next_that_works(
+        self, *, below: tuple[int, int] | None = None, without: int | None = None, most: int | None = None
+    ) -> Chain | None:
+        """The next cheapest chain that works: cheaper than `below`, not to the host `without`, and among the
+        next `most` unfinished ones.
+        """
+        while self.heap and most != 0 and (below is None or self.heap[0][:2] < below):
             entry = heapq.heappop(self.heap)[-1]
             self.effort.spend()
             if most is not None:
@@ -103,9 +118,9 @@ class _Search:
                 return found
         return None
 
-    def _runner_up(self, host: int) -> Chain | None:
+    def _runner_up(self, best: Chain) -> Chain | None:
         try:
-            return self._next_that_works(host, AFTER_THE_FIRST)
+            return self._next_that_works(without=best.steps[-1][1], most=AFTER_THE_FIRST)
         except Spent:
             return None
 
@@ -132,11 +147,33 @@ class _Search:
                 self._help(chain)
             return found
         if spare:
-            same = flaw.crowded and partial.step == flaw.step
-            for cure in flaw.cures:
-                if not same or cure.vm > partial.above:
-                    self._push(chain.opened(cure), flaw.step if flaw.crowded else -1, cure.vm)
+            self._cure(partial, flaw, spare)
         return None
+
+    def _cure(self, partial: Partial, flaw: Flaw, spare: int) -> None:
+        """Open one more move, in each way that may help the step that does not work."""
+        chain, lacking = partial.chain, flaw.lacking
+        above = partial.above if lacking and partial.step == flaw.step else -1
+        may = self.pairs.can_leave(spare - 1 + chain.moves)
+        cures = [cure for cure in flaw.cures if cure.vm > above and may[cure.vm]]
+        for n, cure in enumerate(cures):
+            left = {row: lack - self._takes(cure.vm, row) for row, lack in lacking.items()}
+            if not self._may_suffice(left, [other.vm for other in cures[n + 1 :]], spare - 1):
+                continue
+            more = 0
+            if any(lack > 0 for lack in left.values()):
+                more = max(left.get(MEMORY, 0), self.board.costs[cures[n + 1].vm])
+            self._push(chain.opened(cure), flaw.step if lacking else -1, cure.vm, more)
+
+    def _takes(self, vm: int, row: int) -> int:
+        return int(self.board.needs[row, vm])
+
+    def _may_suffice(self, left: dict[int, int], others: list[int], most: int) -> bool:
+        """Whether up to `most` of the others take as much as is left of every row."""
+        return all(
+            lack <= 0 or lack <= sum(sorted((self._takes(vm, row) for vm in others), reverse=True)[:most])
+            for row, lack in left.items()
+        )
 
     def _settled(self, chain: Chain) -> Chain | None:
         """The chain with its open moves made steps that work as they are; None when that cannot be."""
@@ -187,6 +224,7 @@ class _Search:
         Where it lacks nothing but room it is known at once who would have to leave first.
         """
         board, vm = self.board, chain.steps[index][0]
+        self.effort.spend(1 + board.movers // ARRAYS)
         spare = self.depth - chain.moves
         others = {*(step[0] for step in chain.steps), *(o.vm for o in chain.opens)} - {NEWCOMER}
         apart = board.with_room(vm) | (board.fleet.everything & ~board.keeping_groups(vm))
@@ -205,8 +243,9 @@ class _Search:
             )
             self._push_rest(Rest(chain, index, sets))
 
-    def _push(self, chain: Chain, step: int = -1, above: int = -1) -> None:
-        self._put(self._memory(chain), chain.moves, Partial(chain, step, above))
+    def _push(self, chain: Chain, step: int = -1, above: int = -1, more: int = 0) -> None:
+        """`more` is the least memory that must move besides."""
+        self._put(self._memory(chain) + more, chain.moves, Partial(chain, step, above))
 
     def _push_rest(self, rest: Rest) -> None:
         if rest.at < len(rest.sets):
@@ -219,8 +258,8 @@ class _Search:
             heapq.heappush(self.heap, (memory, moves, self.serial, entry))
 
     def _memory(self, chain: Chain) -> int:
-        vms = [vm for vm, _ in chain.steps[:-1]] + [opened.vm for opened in chain.opens]
-        return sum(self.board.vm(vm).demand.memory for vm in vms)
+        costs = self.board.costs
+        return sum(costs[vm] for vm, _ in chain.steps[:-1]) + sum(costs[each.vm] for each in chain.opens)
 
     def _moves(self, chain: Chain) -> tuple[tuple[Move, ...], tuple[int, ...]]:
         """The moves, and the newcomer's NUMA nodes."""

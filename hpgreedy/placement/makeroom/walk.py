@@ -68,13 +68,13 @@ class Chain(msgspec.Struct, frozen=True):
 class Flaw(msgspec.Struct, frozen=True):
     """The first step that does not work, and the moves one of which must come before it.
 
-    The same VMs in the same order come back as long as only open moves are added: `crowded` says that each
-    set of them needs to be tried in ascending order only.
+    lacking: what is missing, by row, where that is all. As long as only open moves are added then, the same
+    cures come back, so that each set of them needs to be tried in ascending order only.
     """
 
     step: int
     cures: tuple[Open, ...]
-    crowded: bool
+    lacking: dict[int, int] = {}
 
 
 class Walk:
@@ -166,27 +166,27 @@ class Walk:
 
     def _flaw_of(self, index: int, vm: int, target: int) -> Flaw | None:
         if vm != NEWCOMER and self.position(vm) == target:
-            return Flaw(index, tuple(self._cures(index, [vm], ~(1 << target))), False)
+            return Flaw(index, tuple(self._cures(index, [vm], ~(1 << target))))
         if self.board.vm(vm).grouped:
             clash = self._clash(vm, target)
             if clash is not None:
-                return Flaw(index, tuple(self._cures(index, [clash[0]], clash[1])), False)
+                return Flaw(index, tuple(self._cures(index, [clash[0]], clash[1])))
         lacking = self._lacking(vm, target)
         if lacking:
             takers = [other for other in self._standing(target, vm) if self._takes(other, lacking)]
-            return Flaw(index, tuple(self._cures(index, takers, ~(1 << target))), True)
+            return Flaw(index, tuple(self._cures(index, takers, ~(1 << target))), lacking)
         if self.board.vm(vm).demand.numa and not self._nodes_fit(vm, target):
-            return Flaw(index, self._node_cures(index, target), False)
+            return Flaw(index, self._node_cures(index, target))
         return None
 
-    def _lacking(self, vm: int, target: int) -> set[int]:
+    def _lacking(self, vm: int, target: int) -> dict[int, int]:
         free = self.free.get(target)
         if free is None:
-            columns = self.board.fleet.columns
-            return {row for row, amount in self.board.vm(vm).needs if columns[row].values[target] < amount}
-        return {row for row, amount in self.board.vm(vm).needs if free[row] < amount}
+            columns, needs = self.board.fleet.columns, self.board.vm(vm).needs
+            return {row: n for row, amount in needs if (n := amount - columns[row].values[target]) > 0}
+        return {row: n for row, amount in self.board.vm(vm).needs if (n := amount - free[row]) > 0}
 
-    def _takes(self, vm: int, rows: set[int]) -> bool:
+    def _takes(self, vm: int, rows: dict[int, int]) -> bool:
         return any(amount and row in rows for row, amount in self.board.vm(vm).needs)
 
     def _standing(self, position: int, without: int) -> list[int]:
