@@ -57,9 +57,9 @@ def _names(given: tuple[str, ...] | None) -> frozenset[str] | None:
 def _refuse_unknown_node(n: int, nodes: tuple[int, ...], host: Host) -> None:
     for node in nodes:
         if node >= len(host.numa):
+            nodes_there = f"its last node is {len(host.numa) - 1}" if host.numa else "it has no field numa"
             raise SpecError(
-                f"vms[{n}].numa_nodes has {node}; host {host.key!r} has "
-                + (f"the nodes 0 to {len(host.numa) - 1}" if host.numa else "no field numa"),
+                f"vms[{n}].numa_nodes has {node}, which host {host.key!r} lacks; {nodes_there}",
                 f"vms[{n}].numa_nodes",
             )
 

@@ -38,7 +38,7 @@ class Affinity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             self._about_hosts()
         if self.hard and self.weight != 1.0:
             raise ValueError(
-                f'affinity has the weight {self.weight:g} on a hard rule; give "hard": false with it, '
+                f'({self.rule}) has the weight {self.weight:g} on a hard rule; give "hard": false with it, '
                 "or leave it out"
             )
 
@@ -49,25 +49,24 @@ class Affinity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def _about_vms(self) -> None:
         if self.group is None:
-            raise ValueError(f"affinity {self.rule!r} lacks the field 'group', the VMs it speaks of")
+            raise ValueError(f"({self.rule}) lacks the field 'group', the VMs it speaks of")
         if self.hosts or self.label:
             extra = "hosts" if self.hosts else "label"
             raise ValueError(
-                f"affinity {self.rule!r} has the field {extra!r}, which only near and avoid take; "
-                "it speaks of a group"
+                f"({self.rule}) has the field {extra!r}, which only near and avoid take; it speaks of a group"
             )
 
     def _about_hosts(self) -> None:
         if self.group is not None:
             raise ValueError(
-                f"affinity {self.rule!r} has the field 'group', which only apart and together take; "
+                f"({self.rule}) has the field 'group', which only apart and together take; "
                 "it speaks of hosts or a label"
             )
         if bool(self.hosts) == bool(self.label):
-            raise ValueError(f"affinity {self.rule!r} must have exactly one of 'hosts' and 'label'")
+            raise ValueError(f"({self.rule}) must have exactly one of 'hosts' and 'label'")
         if self.scope != HOST_SCOPE:
             raise ValueError(
-                f"affinity {self.rule!r} has the scope {self.scope!r}, which only apart and together take"
+                f"({self.rule}) has the scope {self.scope!r}, which only apart and together take"
             )
 
 
@@ -92,7 +91,18 @@ def contradiction(rules: tuple[Affinity, ...], host: str | None, host_labels: di
             clash = _clash(other, rule)
             if clash:
                 return f"affinity[{m}] ({other.rule}) and affinity[{n}] ({rule.rule}) contradict: {clash}"
-    return None
+    return _no_host_left(hard)
+
+
+def _no_host_left(rules: list[tuple[int, Affinity]]) -> str | None:
+    """Any two of them may agree on a host, and all of them on none."""
+    of_hosts = [(n, rule) for n, rule in rules if rule.hosts]
+    near = [rule.host_keys for _, rule in of_hosts if rule.rule == "near"]
+    avoid = [rule.host_keys for _, rule in of_hosts if rule.rule == "avoid"]
+    if not near or frozenset.intersection(*near).difference(*avoid):
+        return None
+    named = ", ".join(f"affinity[{n}] ({rule.rule})" for n, rule in of_hosts)
+    return f"{named} contradict: no host is left that is to be near"
 
 
 def _clash(one: Affinity, other: Affinity) -> str | None:

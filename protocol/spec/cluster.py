@@ -9,7 +9,8 @@ import msgspec
 
 from protocol.spec.errors import SpecError
 from protocol.spec.host import HostSpec
-from protocol.spec.parse import decode_spec, shorten
+from protocol.spec.parse import decode_spec
+from protocol.spec.sentences import shorten
 from protocol.spec.simulated import SimulatedVm
 from protocol.spec.vm import VmSpec
 
