@@ -41,21 +41,20 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
     number, last = world.meta.next_operation, world.meta.last_host
     deadline = world.clock() + world.settings.room_seconds
     restarts = world.restarts(ctx.now)
-    planned = []
-    for n, spec in enumerate(specs):
-        image, kernel = images_of(ctx, spec, f"vms[{n}]")
-        demand = Demand.of_spec(spec)
+    images = [images_of(ctx, spec, f"vms[{n}]") for n, spec in enumerate(specs)]
+    demands = [Demand.of_spec(spec) for spec in specs]
+    planned: dict[int, Planned] = {}
+    placer.limits = world.limits()
+    for n in _turns(placer, demands, algorithm, seed=number, last=last):
+        spec, demand = specs[n], demands[n]
         placer.limits = world.limits(max(0.0, deadline - world.clock()))
-        try:
-            # The number of the operation that is to make it: with it the decision can be run again.
-            admitted = admit(
-                placer, restarts, world.settings.admission, demand, algorithm, seed=number, last=last
-            )
-        except SpecError as error:
-            raise Refusal("bad_request", error.message, "algorithm") from error
+        # The number of the operation that is to make it: with it the decision can be run again.
+        admitted = admit(
+            placer, restarts, world.settings.admission, demand, algorithm, seed=number, last=last
+        )
         answer = admitted.answer
         if isinstance(answer, NotPlaced):
-            accepted = f" (the {n} before it would fit; nothing was accepted)" if n else ""
+            accepted = f" ({len(planned)} others would fit; nothing was accepted)" if planned else ""
             raise Refusal(
                 "refused",
                 f"{spec.key} was not placed: {answer.why}{accepted}",
@@ -65,12 +64,21 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
         if admitted.note:
             ctx.notes.append(admitted.note)
         why = explain_answer(placer.fleet, demand, answer, seed=number, last=last) if explained else None
-        planned.append(Planned(spec, answer, image, kernel, why))
+        planned[n] = Planned(spec, answer, *images[n], why)
         world.tried(spec.key, *(move.vm for move in answer.moves))
         placer.reserve(demand, answer)
         number += 1 + len(answer.moves)
         last = answer.host
-    return planned
+    return [planned[n] for n in range(len(specs))]
+
+
+def _turns(
+    placer: Placer, demands: list[Demand], algorithm: str, *, seed: int, last: str | None
+) -> tuple[int, ...]:
+    try:
+        return placer.turns(demands, algorithm, seed=seed, last=last)
+    except SpecError as error:
+        raise Refusal("bad_request", error.message, "algorithm") from error
 
 
 def details_of(fleet: Fleet, demand: Demand, answer: NotPlaced) -> dict[str, object]:

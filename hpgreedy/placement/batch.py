@@ -11,13 +11,15 @@ from hpgreedy.placement.algorithms import DEFAULT, known
 from hpgreedy.placement.decision import NotPlaced, Placed
 from hpgreedy.placement.delayed import Queue, Served, Waiter, first_fit
 from hpgreedy.placement.fleet import Fleet
+from hpgreedy.placement.makeroom import Limits
 from hpgreedy.placement.placer import Placer
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to each demand, in their order, and the cluster when all of it is done.
 
-    order: the numbers of the demands in the order in which they were answered; theirs but with a queue.
+    order: the numbers of the demands in the order in which they were answered; their own, but with a queue
+    and where the batch was packed as a whole.
     """
 
     answers: tuple[Placed | NotPlaced, ...]
@@ -26,25 +28,32 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def place_all(
-    cluster: Cluster, demands: Iterable[Demand], algorithm: str = DEFAULT, *, seed: int = 0
+    cluster: Cluster,
+    demands: Iterable[Demand],
+    algorithm: str = DEFAULT,
+    *,
+    seed: int = 0,
+    limits: Limits | None = None,
 ) -> Batch:
     """Place the demands in their order; each one's moves are done before the next one comes.
 
     One that no host takes is passed over. With an algorithm that lets VMs wait, the queue is flushed at the
     end. Raises SpecError for an unknown algorithm.
     """
-    placer = Placer(Fleet(cluster))
+    placer, batch = Placer(Fleet(cluster), limits), tuple(demands)
     if known(algorithm).waits:
-        return _place_in_turn(placer, tuple(demands))
-    answers: list[Placed | NotPlaced] = []
+        return _place_in_turn(placer, batch)
+    answers: dict[int, Placed | NotPlaced] = {}
     last: str | None = None
-    for demand in demands:
-        answer = placer.decide(demand, algorithm, seed=seed, last=last)
-        answers.append(answer)
+    order = placer.turns(batch, algorithm, seed=seed)
+    for number in order:
+        answer = placer.decide(batch[number], algorithm, seed=seed, last=last)
+        answers[number] = answer
         if isinstance(answer, Placed):
-            placer.commit(demand, answer)
+            placer.commit(batch[number], answer)
             last = answer.host
-    return Batch(answers=tuple(answers), order=tuple(range(len(answers))), cluster=placer.fleet.cluster())
+    in_order = tuple(answers[number] for number in range(len(batch)))
+    return Batch(answers=in_order, order=order, cluster=placer.fleet.cluster())
 
 
 def _place_in_turn(placer: Placer, demands: tuple[Demand, ...]) -> Batch:

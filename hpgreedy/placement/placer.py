@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from hpgreedy.model import Claim, Cluster, Demand
@@ -9,6 +11,7 @@ from hpgreedy.placement.algorithms import DEFAULT, known
 from hpgreedy.placement.decision import NotPlaced, Placed
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.makeroom import Limits, Search, search
+from hpgreedy.placement.packed import Effort, packed
 from hpgreedy.placement.question import Question
 from hpgreedy.placement.refusal import refuse
 from protocol.explanation import Searched
@@ -22,6 +25,24 @@ class Placer:
     def __init__(self, fleet: Fleet, limits: Limits | None = None) -> None:
         self.fleet = fleet
         self.limits = limits or Limits()
+        self._hints: dict[str, int] = {}
+
+    def turns(
+        self, demands: Sequence[Demand], algorithm: str = DEFAULT, *, seed: int = 0, last: str | None = None
+    ) -> tuple[int, ...]:
+        """The numbers of the demands in the order in which they are to be decided on, their own but for an
+        algorithm that looks at all of them first; what that found is kept for their decisions.
+
+        Raises SpecError for an unknown algorithm.
+        """
+        if not known(algorithm).batch or len(demands) < 2:
+            return tuple(range(len(demands)))
+        limits = self.limits
+        effort = Effort(seconds=limits.packing_seconds, rounds=limits.packing_rounds, clock=limits.clock)
+        spots = packed(self.fleet, demands, seed=seed, last=last, effort=effort)
+        self._hints = {demands[spot.number].key: spot.position for spot in spots}
+        found = [spot.number for spot in spots]
+        return (*found, *sorted(set(range(len(demands))).difference(found)))
 
     def decide(
         self,
@@ -40,7 +61,8 @@ class Placer:
         unknown algorithm.
         """
         chosen = known(algorithm)
-        question = Question(self.fleet, demand, seed=seed, last=last)
+        hint = self._hints.get(demand.key)
+        question = Question(self.fleet, demand, seed=seed, last=last, hint=hint)
         position = chosen.choose(question)
         if position is not None:
             return self.on(question, position, algorithm, explained=explained)

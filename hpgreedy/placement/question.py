@@ -14,6 +14,9 @@ from hpgreedy.placement.fleet import Fleet, lowest
 from hpgreedy.placement.fleet.masks import as_array, positions
 from hpgreedy.placement.preferences import preferred
 
+MISSES = 3
+"""How many hosts without the room may be looked at before the mask of those that have it is made."""
+
 
 class Rooms(msgspec.Struct, frozen=True):
     """The candidates' room as arrays, a column for each candidate, in order of registration.
@@ -36,15 +39,24 @@ class Question:
 
     seed: what chance follows from, where an algorithm draws. last: the host that the VM before this one
     was given, where there is one; it need not be there any more. without: hosts that are not to be chosen.
+    hint: the position of the host that was found for it together with others, where it was.
     """
 
     def __init__(
-        self, fleet: Fleet, demand: Demand, *, seed: int = 0, last: str | None = None, without: int = 0
+        self,
+        fleet: Fleet,
+        demand: Demand,
+        *,
+        seed: int = 0,
+        last: str | None = None,
+        without: int = 0,
+        hint: int | None = None,
     ) -> None:
         self.fleet = fleet
         self.demand = demand
         self.seed = seed
         self.last = last
+        self.hint = hint
         self._without = without
         mask = roughly(fleet, demand)
         if without:
@@ -52,6 +64,12 @@ class Question:
         if mask and demand.rules:
             mask = preferred(fleet, demand, self._exact(mask))
         self._mask = mask
+
+    def hinted(self) -> int | None:
+        """The host that was found for it, if that is a candidate."""
+        if self.hint is None or not self._exact(self._mask & 1 << self.hint):
+            return None
+        return self.hint
 
     def first(self) -> int | None:
         """The first candidate."""
@@ -75,15 +93,11 @@ class Question:
 
     def without(self, position: int) -> Question:
         """The same question, were that host not there."""
-        return Question(
-            self.fleet, self.demand, seed=self.seed, last=self.last, without=self._without | 1 << position
-        )
+        return self._leaving_out(1 << position)
 
     def narrowed(self, mask: int) -> Question:
         """The same question, were the hosts of the mask the only ones."""
-        return Question(
-            self.fleet, self.demand, seed=self.seed, last=self.last, without=self._without | ~mask
-        )
+        return self._leaving_out(~mask)
 
     @cached_property
     def candidates(self) -> np.ndarray:
@@ -111,21 +125,27 @@ class Question:
             return None
         return int(self.candidates[int(np.argmin(np.round(scores, 9)))])
 
+    def _leaving_out(self, mask: int) -> Question:
+        without = self._without | mask
+        return Question(
+            self.fleet, self.demand, seed=self.seed, last=self.last, without=without, hint=self.hint
+        )
+
     def _pick(self, narrow: Callable[[int], int]) -> int | None:
         """The first host of a rough mask that takes the VM is the first of the exact one."""
         fleet, demand, mask = self.fleet, self.demand, self._mask
-        missed = False
+        misses = 0
         while mask:
             position = lowest(narrow(mask))
             short = lacking(fleet, demand, position)
             if short is None and (not demand.numa or fleet.nodes[position].place(demand) is not None):
                 return position
-            if short is None or not missed:
+            if short is None or misses < MISSES:
                 mask ^= 1 << position
             else:
                 row, need = short
                 mask &= fleet.columns[row].at_least(need)
-            missed = missed or short is not None
+            misses += short is not None
         return None
 
     def _exact(self, mask: int) -> int:

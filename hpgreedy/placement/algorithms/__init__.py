@@ -11,6 +11,7 @@ from hpgreedy.placement.algorithms.first_fit import FIRST_FIT
 from hpgreedy.placement.algorithms.greedy import GREEDY
 from hpgreedy.placement.algorithms.next_fit import NEXT_FIT
 from hpgreedy.placement.algorithms.norm import NORM
+from hpgreedy.placement.algorithms.packed import PACKED
 from hpgreedy.placement.algorithms.weight_balanced import WEIGHT_BALANCED
 from hpgreedy.placement.algorithms.worst_fit import WORST_FIT
 from protocol.spec import SpecError
@@ -28,6 +29,7 @@ ALGORITHMS: dict[str, Algorithm] = {
         GREEDY,
         NEXT_FIT,
         NORM,
+        PACKED,
         WEIGHT_BALANCED,
         WORST_FIT,
     )

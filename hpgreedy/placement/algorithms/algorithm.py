@@ -15,6 +15,7 @@ class Algorithm(msgspec.Struct, frozen=True, kw_only=True):
     choose: the position of its host, None when it wants none of the candidates. why: what speaks for a host
     it chose, in words. makes_room: when no host takes a VM, live migrations that make room are looked for.
     waits: VMs of a request wait in the queue of `hpgreedy.placement.delayed`; `choose` is for one VM alone.
+    batch: the VMs of one request are placed together, and `choose` is for one that comes alone.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Algorithm(msgspec.Struct, frozen=True, kw_only=True):
     why: Callable[[Question, int], str]
     makes_room: bool = False
     waits: bool = False
+    batch: bool = False

@@ -33,6 +33,7 @@ __all__ = [
     "check",
     "ever_fits",
     "feasible",
+    "had_they_room",
     "lacking",
     "rejections_of",
     "roughly",
@@ -82,6 +83,14 @@ def _all(fleet: Fleet, demand: Demand, masks: tuple[Callable[[Fleet, Demand], in
         those = mask(fleet, demand)
         if those is not everything:
             found &= those
+    return found
+
+
+def had_they_room(fleet: Fleet, demand: Demand) -> int:
+    """The mask of the hosts that would take the demand if only they had the room."""
+    found = fleet.everything
+    for constraint in (*LASTING, *PASSING):
+        found &= constraint.mask(fleet, demand)
     return found
 
 

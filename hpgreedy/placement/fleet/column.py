@@ -8,8 +8,10 @@ import numpy as np
 
 from hpgreedy.placement.fleet.masks import of_truths
 
-KEPT = 64
+KEPT = 24
 """Amounts whose masks are kept; VMs come in few sizes, and each kept mask costs a little at every change."""
+_NARROW = 2**31
+"""Narrow numbers are scanned three times as fast."""
 
 
 class Column:
@@ -25,7 +27,7 @@ class Column:
         self.values: list[int] = [0] * size
         self.capacity: list[int] = [0] * size
         self.largest = 1
-        self._array = np.zeros(max(size, 64), dtype=np.int64)
+        self._array = np.zeros(max(size, 64), dtype=np.int32)
         self._cuts: list[int] = []
         self._masks: list[int] = []
         self._seen: dict[int, int] = {}
@@ -33,14 +35,14 @@ class Column:
 
     @property
     def array(self) -> np.ndarray:
-        """The free amounts; not to be written to."""
-        return self._array[: len(self.values)]
+        """The free amounts, as an array of one's own."""
+        return self._array[: len(self.values)].astype(np.int64)
 
     def append(self) -> None:
         """One host more, that has nothing."""
         size = len(self.values)
         if size == len(self._array):
-            self._array = np.concatenate([self._array, np.zeros(size, dtype=np.int64)])
+            self._array = np.concatenate([self._array, np.zeros(size, dtype=self._array.dtype)])
         self.values.append(0)
         self.capacity.append(0)
         bit = 1 << size
@@ -55,6 +57,8 @@ class Column:
         if amount == before:
             return
         values[position] = amount
+        if not -_NARROW < amount < _NARROW and self._array.dtype == np.int32:
+            self._array = self._array.astype(np.int64)
         self._array[position] = amount
         cuts = self._cuts
         if amount < before:
@@ -75,7 +79,7 @@ class Column:
         n = bisect_left(cuts, amount)
         if n < len(cuts) and cuts[n] == amount:
             return self._masks[n]
-        mask = of_truths(self.array >= amount)
+        mask = of_truths(self._array[: len(self.values)] >= amount)
         cuts.insert(n, amount)
         self._masks.insert(n, mask)
         if len(cuts) > KEPT:

@@ -121,6 +121,10 @@ class Fleet:
         """The claims on the host, oldest first."""
         return self._claims[position].values()
 
+    def count(self, position: int) -> int:
+        """How many claims stand on the host."""
+        return len(self._claims[position])
+
     def claims(self) -> Iterator[Claim]:
         """All claims, by host."""
         for here in self._claims:

@@ -12,7 +12,16 @@ import numpy as np
 
 def lowest(mask: int) -> int:
     """The first position of a mask that is not empty."""
-    return (mask & -mask).bit_length() - 1
+    for ahead in _AHEAD:
+        part = mask & ahead
+        if part:
+            return (part & -part).bit_length() - 1
+    highest = mask.bit_length() - 1
+    return highest if mask == 1 << highest else (mask & -mask).bit_length() - 1
+
+
+_AHEAD = ((1 << 2**10) - 1, (1 << 2**13) - 1)
+"""Looked at before the whole mask is: to find the lowest bit of a long number takes long."""
 
 
 def positions(mask: int) -> Iterator[int]:
