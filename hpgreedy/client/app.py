@@ -337,7 +337,7 @@ def algorithm_list(ctx: typer.Context) -> None:
     views.algorithm_list(ctx.obj)
 
 
-VERBS = ("submit", "status", "export", "join", *_GROUPS)
+VERBS = ("submit", "flush", "status", "export", "join", *_GROUPS)
 
 
 def run(line: Line, screen: Screen) -> int:
