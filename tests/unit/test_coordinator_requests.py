@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import coordinator_rig
 import msgspec
 import pytest
+from coordinator_rig import ADMIN, join_host, running_core
 
 from hpgreedy.coordinator.access import Caller, Keyring
-from hpgreedy.coordinator.clients import answer
-from hpgreedy.coordinator.committer import Committer
 from hpgreedy.coordinator.core import Core
-from hpgreedy.coordinator.images import ImageFiles
 from hpgreedy.coordinator.table import TABLE
 from hpgreedy.model import Claim, Cluster, Demand, cluster_of
 from hpgreedy.operations.context import Context, Refusal
@@ -23,13 +20,11 @@ from hpgreedy.operations.kinds.migrate import Verdict, verdict
 from hpgreedy.operations.records import KeyRecord, Meta
 from hpgreedy.operations.world import Now, Settings, World
 from hpgreedy.placement import Placed, decide
-from hpgreedy.store import MemoryStore
 from protocol.commands import Inspected
-from protocol.messages import Accelerator, Capacity, DomainReport, Hello, Join, Reply, Report, Request, Usage
+from protocol.messages import Capacity, DomainReport, Join, Reply, Report, Usage
 from protocol.spec import parse_cluster_file
 from protocol.verbs import EXIT_CODES, VERBS
 
-ADMIN = Caller("k" * 40, "admin", "root")
 VIEWER = Caller("v" * 40, "viewer", "eve")
 USER = Caller("u" * 40, "user", "bob")
 VM = {"id": "a", "cpu": 1, "memory": 1}
@@ -37,32 +32,13 @@ VM = {"id": "a", "cpu": 1, "memory": 1}
 
 @pytest.fixture
 async def core(tmp_path: Path) -> AsyncIterator[Core]:
-    store = MemoryStore(clock=lambda: 0.0)
-    world = World(Meta(cluster="ab" * 16), Settings())
-    core = Core(world, Committer(store, store.claim_epoch()), ImageFiles(tmp_path), "s" * 40)
-    hello = Hello(
-        host_id="00000000-0000-0000-0000-000000000001",
-        name="h1",
-        boot_id="b",
-        hypervisor="x",
-        hypervisor_uuid="00000000-0000-0000-0000-000000000002",
-        address="a",
-        migrate_uri="u",
-        capacity=Capacity(cpus=4, memory_mib=4096),
-        accelerator=Accelerator(kind="simulated", reason=""),
-    )
-    core.apply(core.engine.host_hello(core.now(), "h" * 40, hello))
-    report = Report(seq=1, at=0.0, capacity=hello.capacity, usage=Usage())
-    core.apply(core.engine.host_report(core.now(), "h1", report))
-    task = asyncio.create_task(core.committer.run())
-    yield core
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    async with running_core(tmp_path) as core:
+        join_host(core, 1)
+        yield core
 
 
 async def ask(core: Core, who: Caller, verb: str, number: str = "1", **args: Any) -> Reply:
-    return await asyncio.wait_for(answer(core, who, number, Request(verb=verb, args=args)), 5)
+    return await coordinator_rig.ask(core, verb, number, who, **args)
 
 
 def test_every_verb_of_the_protocol_is_in_the_table() -> None:
@@ -114,20 +90,8 @@ async def test_bad_submissions_change_nothing(core: Core, args: Any, code: str, 
     assert (core.world.vms, core.world.operations) == ({}, {})
 
 
-def add_host(core: Core, number: int) -> None:
-    hello = msgspec.structs.replace(
-        core.world.hosts["h1"].hello,
-        host_id=f"00000000-0000-0000-0000-00000000001{number}",
-        name=f"h{number}",
-        hypervisor_uuid=f"00000000-0000-0000-0000-00000000002{number}",
-    )
-    core.apply(core.engine.host_hello(core.now(), str(number) * 40, hello))
-    report = Report(seq=1, at=0.0, capacity=hello.capacity, usage=Usage())
-    core.apply(core.engine.host_report(core.now(), f"h{number}", report))
-
-
 async def test_chance_is_drawn_from_the_operations_number(core: Core) -> None:
-    add_host(core, 2)
+    join_host(core, 2)
     vms = [{**VM, "id": f"v{n}"} for n in range(4)]
     before = core.world.cluster(core.now())
     assert (await ask(core, ADMIN, "submit", "r", vms=vms, algorithm="epsilon_greedy")).ok
@@ -140,8 +104,8 @@ async def test_chance_is_drawn_from_the_operations_number(core: Core) -> None:
 
 
 async def test_next_fit_goes_on_from_the_last_vm_in_a_batch_and_between_requests(core: Core) -> None:
-    add_host(core, 2)
-    add_host(core, 3)
+    join_host(core, 2)
+    join_host(core, 3)
     for number, names in enumerate(("ab", "c", "d")):
         vms = [{**VM, "id": name} for name in names]
         assert (await ask(core, ADMIN, "submit", f"r{number}", vms=vms, algorithm="next_fit")).ok
@@ -160,7 +124,7 @@ async def exported(core: Core) -> tuple[dict[str, Any], Cluster, list[str]]:
 
 
 async def test_an_export_is_the_cluster_as_a_cluster_file(core: Core) -> None:
-    add_host(core, 2)
+    join_host(core, 2)
     capacity = Capacity(
         cpus=4, memory_mib=4096, cpu_overcommit=2.5, memory_overcommit=1.5, resources={"gpu": 2}
     )
@@ -211,7 +175,7 @@ async def test_an_exported_host_that_is_silent_takes_nothing(core: Core) -> None
 
 
 async def test_a_vm_that_waits_for_room_is_exported_without_a_host(core: Core) -> None:
-    add_host(core, 2)
+    join_host(core, 2)
     small = [{**VM, "id": "a", "memory": 1, "host": "h1"}, {**VM, "id": "c", "memory": 2, "host": "h2"}]
     assert (await ask(core, ADMIN, "submit", "r1", vms=small)).ok
     for vm in list(core.world.vms.values()):
