@@ -43,7 +43,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
 NOTHING = Used()
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a VM, or an open operation for it, holds on a host.
 
     A migrating VM has two claims, neither movable. At most one claim stands for a VM on a host.

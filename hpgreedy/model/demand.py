@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from functools import cached_property
 
 import msgspec
 
@@ -14,7 +13,8 @@ NO_LABELS: dict[str, str] = {}
 NO_RESOURCES: dict[str, int] = {}
 
 
-class Demand(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+# gc=False: a garbage collection would walk over every VM, and nothing in one can lead back to it.
+class Demand(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a VM takes from and asks of its host; memory in MiB.
 
     wanted_host: the only host it may start on. pinned: never moved to make room for another.
@@ -59,10 +59,10 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             numa=spec.numa or 0,
         )
 
-    @cached_property
+    @property
     def selector(self) -> Hashable:
         """What it asks of a host apart from room and from other VMs; equal for VMs that ask for the same."""
-        static = tuple(rule for rule in self.rules if rule.hard and rule.of_hosts)
+        static = tuple(rule for rule in self.rules if rule.hard and rule.of_hosts) if self.rules else ()
         labels = frozenset(self.host_labels.items())
         return (labels, self.bridges, self.networks, self.pool, self.cpu_model, static)
 
