@@ -6,7 +6,8 @@ import heapq
 from collections.abc import Callable, Sequence
 
 from hpgreedy.model import Cluster
-from hpgreedy.placement import Fleet, Limits, NotPlaced, Placer
+from hpgreedy.placement import Fleet, Limits, NotPlaced, Placed, Placer, known
+from hpgreedy.placement.delayed import Queue, Turn, Waiter, first_fit
 from hpgreedy.simulation.course import Course, Sample, Shape, sample
 from hpgreedy.simulation.stream import Arrival
 
@@ -21,6 +22,9 @@ class _Run:
         self.algorithm, self.seed = algorithm, seed
         self.leaving: list[tuple[float, int, str]] = []
         self.last: str | None = None
+        self.queue = Queue(self.placer.fleet, first_fit(self.placer), self.placer.commit)
+        self.waiting: tuple[Waiter, ...] = ()
+        self.came: dict[str, tuple[int, Arrival]] = {}
         self.placed = self.rejected = self.rejected_cpu = self.moves = self.moved = 0
 
     def leave(self, now: float) -> None:
@@ -32,9 +36,26 @@ class _Run:
                 fleet.remove(vm, fleet.hosts[position].key)
 
     def come(self, number: int, arrival: Arrival) -> None:
-        """A request is placed or refused."""
+        """A request is placed or refused, or it waits; then it stays as long from when it is placed."""
         demand = arrival.demand
+        if known(self.algorithm).waits:
+            self.came[demand.key] = (number, arrival)
+            self._serve(self.queue.arrive(self.waiting, demand), arrival.at)
+            return
         answer = self.placer.place(demand, self.algorithm, seed=self.seed, last=self.last)
+        self._answered(number, arrival, answer, arrival.at)
+
+    def end(self, now: float) -> None:
+        """Nothing more comes: whoever still waits is placed or refused."""
+        self._serve(self.queue.flush(self.waiting), now)
+
+    def _serve(self, turn: Turn, now: float) -> None:
+        self.waiting = turn.queue
+        for each in turn.served:
+            self._answered(*self.came.pop(each.demand.key), each.answer, now)
+
+    def _answered(self, number: int, arrival: Arrival, answer: Placed | NotPlaced, now: float) -> None:
+        demand = arrival.demand
         if isinstance(answer, NotPlaced):
             self.rejected += 1
             self.rejected_cpu += demand.cpu
@@ -44,7 +65,7 @@ class _Run:
         self.moves += len(answer.moves)
         self.moved += sum(move.memory for move in answer.moves)
         if arrival.stays is not None:
-            heapq.heappush(self.leaving, (arrival.at + arrival.stays, number, demand.key))
+            heapq.heappush(self.leaving, (now + arrival.stays, number, demand.key))
 
 
 def run(
@@ -81,6 +102,7 @@ def run(
         look(arrival.at)
         state.leave(arrival.at)
         state.come(number, arrival)
+    state.end(end)
     look(float("inf"))
     return _course(state, arrivals, tuple(samples), clock() - begun - looking)
 

@@ -83,6 +83,7 @@ def test_the_picture_is_drawn_and_repeats_itself(
     ("words", "sentence"),
     [
         (["--algorithms", "luck"], "--algorithms: algorithm is 'luck'; known are best_fit"),
+        (["--algorithms", "best_fit,packed"], "--algorithms has packed, which sees all requests at once"),
         (["--host-size", "cpu=0,memory=4"], "--host-size is 'cpu=0,memory=4'; it must be such as"),
         (["--host-size", "cpu=4,memory=0"], "--host-size: memory is 0;"),
         (["--shape", "small"], "--shape is 'small'"),

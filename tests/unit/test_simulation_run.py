@@ -66,7 +66,7 @@ def test_next_fit_goes_round():
     assert found.hosts_peak == 3
 
 
-@pytest.mark.parametrize("algorithm", sorted(ALGORITHMS))
+@pytest.mark.parametrize("algorithm", sorted(name for name, each in ALGORITHMS.items() if not each.batch))
 def test_every_algorithm_runs_and_repeats_itself(algorithm):
     cluster = hosts(6, 32, 131072)
     arrivals = generated(150, tuple(cluster.hosts.values()), 5)
@@ -74,6 +74,13 @@ def test_every_algorithm_runs_and_repeats_itself(algorithm):
     assert first.placed + first.rejected == 150
     assert first == course(cluster, arrivals, algorithm, seed=3)
     assert all(0 <= each.cpu <= 1 and 0 <= each.memory <= 1 for each in first.samples)
+
+
+def test_one_that_waits_stays_as_long_from_when_it_is_placed():
+    waits = come((0, 20, 1), (30, 1, 1), (60, 1, 1), (90, 1, 1), (240, 1, 1))
+    found = course(hosts(1), waits, "delayed")
+    assert (found.placed, found.rejected) == (5, 0)
+    assert [found.samples[at].vms for at in (0, 60, 88, 95, 105, 120)] == [0, 0, 0, 1, 1, 0]
 
 
 def test_an_unknown_algorithm_is_refused():

@@ -112,9 +112,16 @@ def simulate_run(session: Session, wanted: Wanted) -> None:
 def _algorithms(given: str | None) -> tuple[str, ...]:
     names = sorted(ALGORITHMS) if given is None else [name.strip() for name in given.split(",")]
     try:
-        return tuple(dict.fromkeys(known(name).name for name in names))
+        chosen = [known(name) for name in dict.fromkeys(names)]
     except SpecError as error:
         raise UsageError(f"--algorithms: {error.message}", "--algorithms") from error
+    batches = [algorithm.name for algorithm in chosen if algorithm.batch]
+    if given is not None and batches:
+        raise UsageError(
+            f"--algorithms has {batches[0]}, which sees all requests at once; here they come one at a time",
+            "--algorithms",
+        )
+    return tuple(algorithm.name for algorithm in chosen if not algorithm.batch)
 
 
 def _size(option: str, text: str) -> Shape:
