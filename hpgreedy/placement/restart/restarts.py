@@ -16,6 +16,8 @@ from hpgreedy.placement.restart.search import Restart, bound_to_others, lost_wit
 
 MOST_SAID = 3
 """Losses that are looked for before a placement is judged."""
+LOOKS = 32
+"""Hosts with stranded VMs that one question looks at again, in turn, after something has changed."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -39,7 +41,8 @@ class Restarts:
     """For each host of a fleet, where its VMs would be restarted.
 
     Homes that were found stay good until something changes where they are, so a question costs as much as
-    has changed since the last one, and not the whole fleet.
+    has changed since the last one, and not the whole fleet. VMs that were stranded may be called so for some
+    questions longer than they are, on fleets with more than `LOOKS` such hosts.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -48,6 +51,7 @@ class Restarts:
         self._hosts_of: dict[int, set[int]] = {}
         self._guests: dict[int, set[int]] = {}
         self._unsafe: set[int] = set()
+        self._due: dict[int, None] = {}
         self._bound: set[int] = set()
         self._version = -1
 
@@ -101,24 +105,30 @@ class Restarts:
         return None
 
     def _refresh(self) -> None:
+        if self.fleet.changes.version != self._version:
+            self._follow()
+        for position in list(islice(self._due, LOOKS)):
+            del self._due[position]
+            if position in self._unsafe:
+                self._look(position)
+
+    def _follow(self) -> None:
+        """What has changed may have taken homes away; whom it has given some is left to later questions."""
         changes = self.fleet.changes
-        if changes.version == self._version:
-            return
         touched = set(changes.since(self._version))
-        suspects = touched | self._unsafe
+        suspects = set(touched)
         for position in touched:
             suspects |= self._guests.get(position, set())
         if changes.regrouped > self._version:
             suspects |= self._bound
         for position in sorted(suspects):
-            self._renew(position, touched)
+            known = self._known.get(position)
+            if known is None or position in touched or not known.holds(self.fleet, touched):
+                self._look(position)
         self._version = changes.version
+        self._due.update(dict.fromkeys(sorted(self._unsafe)))
 
-    def _renew(self, position: int, touched: set[int]) -> None:
-        known = self._known.get(position)
-        untouched = known is not None and position not in touched and not known.found.left
-        if known is not None and untouched and known.holds(self.fleet, touched):
-            return
+    def _look(self, position: int) -> None:
         self._keep(position, restart(self.fleet, position, lost_with(self.fleet, position)))
 
     def _keep(self, position: int, found: Restart) -> None:
