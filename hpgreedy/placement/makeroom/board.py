@@ -9,6 +9,7 @@ import numpy as np
 from hpgreedy.model import Claim, Demand, HostState, RuleKind
 from hpgreedy.placement.constraints import LASTING
 from hpgreedy.placement.constraints.groups import mask as keeps_groups
+from hpgreedy.placement.constraints.groups import place
 from hpgreedy.placement.fleet import CPU, MEMORY, Fleet, lowest
 from hpgreedy.placement.fleet.groups import watching
 from hpgreedy.placement.fleet.masks import as_array, of_truths
@@ -43,19 +44,20 @@ class Board:
     """VMs are numbers: first those that may move, by memory, source host and key; then others that have a
     group or rules, which stand in the way. Hosts are positions.
 
-    `at` (vms,) is where those that may move stand, `needs` (rows, vms) what they take, `memory` (vms,) the
-    cost of moving each and `costs` the same as a list, `free` (rows, hosts) what is free. Rows are those of
-    the fleet's columns.
+    `homes` is where they stand, `at` (vms,) the same of those that may move, `needs` (rows, vms) what these
+    take, `memory` (vms,) the cost of moving each and `costs` the same as a list, `free` (rows, hosts) what is
+    free. Rows are those of the fleet's columns.
     """
 
     def __init__(self, fleet: Fleet, demand: Demand) -> None:
         self.fleet = fleet
         movable, fixed = _sorted_claims(fleet, demand.key)
         self.movers = len(movable)
-        self._claims = [(position, claim) for _, position, _, claim in (*movable, *fixed)]
+        self._claims = [claim for *_, claim in (*movable, *fixed)]
+        self.homes = [position for _, position, _, _ in (*movable, *fixed)]
         self._vms: dict[int, Vm] = {NEWCOMER: Vm(fleet, demand, -1)}
         self.free = np.stack([column.array for column in fleet.columns])
-        self.at = np.array([position for _, position, _, _ in movable], dtype=np.int64)
+        self.at = np.array(self.homes[: self.movers], dtype=np.int64)
         self.costs = [memory for memory, _, _, _ in movable]
         self.needs = np.zeros((len(fleet.columns), self.movers), dtype=np.int64)
         self.needs[CPU] = [claim.demand.cpu for _, _, _, claim in movable]
@@ -65,20 +67,22 @@ class Board:
         self.memory = self.needs[MEMORY]
         self._members: dict[str, list[int]] = {}
         self._watchers: dict[str, list[tuple[int, RuleKind, str]]] = {}
-        for number, (_, claim) in enumerate(self._claims):
+        for number, claim in enumerate(self._claims):
             if claim.demand.group is not None or claim.demand.rules:
                 self._index(number, claim.demand)
         self._on: dict[int, list[int]] = {}
         self._allowed: dict[Hashable, int] = {}
         self._to: dict[int, int] = {}
         self._roomy: dict[Needs, int] = {}
+        self._keeping: dict[int, int] = {}
+        self._clashes: dict[tuple[int, int], tuple[int, int] | None] = {}
 
     def vm(self, number: int) -> Vm:
         """The VM of a number."""
         found = self._vms.get(number)
         if found is None:
-            position, claim = self._claims[number]
-            found = Vm(self.fleet, claim.demand.unbound(), position, claim.numa_nodes)
+            claim = self._claims[number]
+            found = Vm(self.fleet, claim.demand.unbound(), self.homes[number], claim.numa_nodes)
             self._vms[number] = found
         return found
 
@@ -93,13 +97,39 @@ class Board:
             found = self._on[position] = np.flatnonzero(self.at == position).tolist()
         return found
 
-    def members(self, group: str) -> list[int]:
-        """The VMs of the group, wherever they stand."""
-        return self._members.get(group, [])
+    def clash(self, number: int, target: int, where: dict[int, int]) -> tuple[int, int] | None:
+        """A VM with which a rule is broken on the host, and the hosts that it should stand on instead.
 
-    def watchers(self, group: str) -> list[tuple[int, RuleKind, str]]:
-        """The VMs with a hard rule about the group, its kind and scope."""
-        return self._watchers.get(group, [])
+        `where` is where VMs are that stand elsewhere than at first; below 0 they are in nobody's way.
+        """
+        if any(self.vm(other).grouped for other in where):
+            return self._clash(number, target, where)
+        key = number, target
+        if key not in self._clashes:
+            clean = self.keeping_groups(number) >> target & 1
+            self._clashes[key] = None if clean else self._clash(number, target, where)
+        return self._clashes[key]
+
+    def _clash(self, number: int, target: int, where: dict[int, int]) -> tuple[int, int] | None:
+        demand = self.vm(number).demand
+        pairs = [
+            (other, kind, scope)
+            for group, (kind, scope) in sorted(watching(demand))
+            for other in self._members.get(group, [])
+        ]
+        if demand.group is not None:
+            pairs += self._watchers.get(demand.group, [])
+        places: dict[str, int] = {}
+        for other, kind, scope in pairs:
+            at = where.get(other, self.homes[other])
+            if at < 0 or other == number:
+                continue
+            if scope not in places:
+                places[scope] = place(self.fleet, target, scope)
+            here = places[scope]
+            if (here >> at & 1) == (kind is RuleKind.APART):
+                return other, ~here if kind is RuleKind.APART else here
+        return None
 
     def allowed(self, number: int) -> int:
         """The mask of the hosts on which nothing but room, other VMs or itself keeps the VM off."""
@@ -145,7 +175,12 @@ class Board:
     def keeping_groups(self, number: int) -> int:
         """The mask of the hosts on which no rule between VMs keeps the VM off as things stand."""
         vm = self.vm(number)
-        return keeps_groups(self.fleet, vm.demand) if vm.grouped else self.fleet.everything
+        if not vm.grouped:
+            return self.fleet.everything
+        found = self._keeping.get(number)
+        if found is None:
+            found = self._keeping[number] = keeps_groups(self.fleet, vm.demand)
+        return found
 
     def by_preference(self, number: int, mask: int) -> Iterator[int]:
         """The hosts of the mask, best fit's first; those that break fewer soft rules before all others."""
@@ -160,8 +195,9 @@ class Board:
     def _index(self, number: int, demand: Demand) -> None:
         if demand.group is not None:
             self._members.setdefault(demand.group, []).append(number)
-        for group, (kind, scope) in sorted(watching(demand)):
-            self._watchers.setdefault(group, []).append((number, kind, scope))
+        for rule in demand.rules:
+            if rule.hard and rule.group is not None:
+                self._watchers.setdefault(rule.group, []).append((number, rule.kind, rule.scope))
 
 
 def needs_of(fleet: Fleet, demand: Demand) -> Needs:

@@ -15,14 +15,17 @@ from hpgreedy.placement.makeroom.board import NEWCOMER, Board, Needs, hosts_of
 class Sets:
     """Sets of one or two VMs of one host, cheapest first: `first`, `second` (sets,), -1 where there is one.
 
-    least: MiB that any chain moves which begins with the set; moves: how many moves it has at least.
+    least: MiB that any chain moves which begins with the set; moves: how many moves it has at least; hosts:
+    where they stand.
     """
 
-    __slots__ = ("first", "least", "moves", "second")
+    __slots__ = ("first", "hosts", "least", "moves", "second")
 
-    def __init__(self, first: np.ndarray, second: np.ndarray, least: np.ndarray, moves: np.ndarray) -> None:
-        order = np.lexsort((second, first, moves, least))
-        self.first, self.second = first[order], second[order]
+    def __init__(
+        self, hosts: np.ndarray, first: np.ndarray, second: np.ndarray, least: np.ndarray, moves: np.ndarray
+    ) -> None:
+        order = np.lexsort((second, first, hosts, moves, least))
+        self.hosts, self.first, self.second = hosts[order], first[order], second[order]
         self.least, self.moves = least[order], moves[order]
 
     def __len__(self) -> int:
@@ -126,7 +129,8 @@ class Pairs:
         least = memory[first] + np.where(paired, memory[second], 0)
         more = ~(once[first] | (paired & once[second]) | begun)
         besides = np.maximum(still, np.where(more, self._cheapest, 0)).astype(np.int64)
-        return Sets(first, second, least + besides, 1 + paired + (more | (still > 0)))
+        moves = 1 + paired + (more | (still > 0))
+        return Sets(self.board.at[first], first, second, least + besides, moves)
 
 
 def fitting(needs: np.ndarray, room: np.ndarray) -> np.ndarray:

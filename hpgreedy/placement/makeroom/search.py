@@ -48,8 +48,8 @@ class Rest(msgspec.Struct, frozen=True):
 
 
 def search(fleet: Fleet, demand: Demand, limits: Limits) -> Search:
-    """The cheapest chain: the least memory to move, then the fewest moves, then the first by order of
-    registration of the hosts that the VMs leave. The fleet is not changed.
+    """The cheapest chain: the least memory to move, then the fewest moves, then room on the first host in
+    order of registration. The fleet is not changed.
     """
     return _Search(fleet, demand, limits).run()
 
@@ -61,7 +61,7 @@ class _Search:
         self.effort = Effort(limits)
         self.board = Board(fleet, demand)
         self.pairs = Pairs(self.board)
-        self.heap: list[tuple[int, int, int, Partial | Rest]] = []
+        self.heap: list[tuple[int, int, int, int, Partial | Rest]] = []
         self.serial = 0
         self.seen: set[Chain] = set()
 
@@ -233,7 +233,7 @@ class _Search:
         for _, position in chain.steps:
             if position != UNKNOWN:
                 apart |= 1 << position
-        if board.vm(vm).demand.numa or self._rules_shift(chain, vm):
+        if self._rules_shift(chain, vm):
             apart = board.fleet.everything
         for position in positions(apart & to):
             self._push(chain.to(index, position))
@@ -245,17 +245,20 @@ class _Search:
 
     def _push(self, chain: Chain, step: int = -1, above: int = -1, more: int = 0) -> None:
         """`more` is the least memory that must move besides."""
-        self._put(self._memory(chain) + more, chain.moves, Partial(chain, step, above))
+        host = chain.steps[-1][1]
+        self._put(self._memory(chain) + more, chain.moves, host, Partial(chain, step, above))
 
     def _push_rest(self, rest: Rest) -> None:
         if rest.at < len(rest.sets):
             memory = self._memory(rest.chain) + int(rest.sets.least[rest.at])
-            self._put(memory, rest.chain.moves + int(rest.sets.moves[rest.at]), rest)
+            moves = rest.chain.moves + int(rest.sets.moves[rest.at])
+            host = rest.chain.steps[-1][1]
+            self._put(memory, moves, int(rest.sets.hosts[rest.at]) if host == UNKNOWN else host, rest)
 
-    def _put(self, memory: int, moves: int, entry: Partial | Rest) -> None:
+    def _put(self, memory: int, moves: int, host: int, entry: Partial | Rest) -> None:
         if moves <= self.depth:
             self.serial += 1
-            heapq.heappush(self.heap, (memory, moves, self.serial, entry))
+            heapq.heappush(self.heap, (memory, moves, host, self.serial, entry))
 
     def _memory(self, chain: Chain) -> int:
         costs = self.board.costs

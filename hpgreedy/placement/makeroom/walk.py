@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from hpgreedy.model import RuleKind
-from hpgreedy.placement.constraints.groups import place, same_place
-from hpgreedy.placement.fleet.groups import watching
 from hpgreedy.placement.makeroom.board import NEWCOMER, Board
 from hpgreedy.placement.makeroom.nodes import Comes, Event, Leaves, assign
 
@@ -168,7 +165,7 @@ class Walk:
         if vm != NEWCOMER and self.position(vm) == target:
             return Flaw(index, tuple(self._cures(index, [vm], ~(1 << target))))
         if self.board.vm(vm).grouped:
-            clash = self._clash(vm, target)
+            clash = self.board.clash(vm, target, self.where)
             if clash is not None:
                 return Flaw(index, tuple(self._cures(index, [clash[0]], clash[1])))
         lacking = self._lacking(vm, target)
@@ -201,27 +198,6 @@ class Walk:
                 mask = self.board.allowed(vm) & to
                 if mask:
                     yield Open(vm, self.moved.get(vm, 0), index, mask)
-
-    def _clash(self, vm: int, target: int) -> tuple[int, int] | None:
-        """A VM with which a rule is broken, and the hosts that it should stand on instead."""
-        board = self.board
-        known = board.vm(vm).demand
-        pairs = [
-            (other, kind, scope)
-            for group, (kind, scope) in sorted(watching(known))
-            for other in board.members(group)
-        ]
-        if known.group is not None:
-            pairs += board.watchers(known.group)
-        hosts, host = board.fleet.hosts, board.fleet.hosts[target]
-        for other, kind, scope in pairs:
-            at = self.position(other)
-            if at == AWAY or other == vm or board.vm(other).demand.key == known.key:
-                continue
-            if same_place(hosts[at], host, scope) is (kind is RuleKind.APART):
-                here = place(board.fleet, target, scope)
-                return other, ~here if kind is RuleKind.APART else here
-        return None
 
     def _nodes_fit(self, vm: int, target: int) -> bool:
         events = [*self.events.get(target, []), Comes(vm, self.board.vm(vm).demand)]
