@@ -171,6 +171,7 @@ class AtMost(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     cpu: int
     memory: int
+    sentence: str
 
 
 class Searched(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,7 +184,8 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The answer about one VM. outcome: placed or refused.
 
-    hosts: how many there are; taking: how many take the VM as things stand; the others are in `rejected`.
+    hosts: how many there are; taking: how many take the VM as things stand; the others are in `rejected`,
+    those that admission keeps it off under ``n1``.
     change: the fewest and smallest changes found that would admit it, where it was refused.
     """
 

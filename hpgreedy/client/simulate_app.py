@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpgreedy.client.usage import whole
+from hpgreedy.client.usage import seconds, whole
 
 SETTINGS: dict[str, Any] = {
     "add_completion": False,
@@ -23,18 +23,31 @@ Seed = Annotated[
 
 
 @simulate.command("place")
-def simulate_place(
+def simulate_place(  # noqa: PLR0917 - typer's parameters are given by name
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="A cluster file; - is standard input.")],
     algorithm: Annotated[
         str, typer.Option(metavar="NAME", help="Place with this algorithm; docs/placement.md has them.")
     ] = "greedy",
     seed: Seed = 0,
+    seconds_: Annotated[
+        float,
+        typer.Option(
+            "--seconds",
+            parser=seconds("--seconds", 0.1, 86400),
+            metavar="S",
+            help="How long packed may look for fewer hosts.",
+        ),
+    ] = 8.0,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say of each VM why there, what came next, and what rejected it."),
+    ] = False,
 ) -> None:
     """Place the VMs of a cluster file that have no host, in file order; exits 1 when some fit nowhere."""
     from hpgreedy.client.verbs import simulate as verb
 
-    verb.place(ctx.obj, file, algorithm, seed)
+    verb.place(ctx.obj, file, algorithm, seed, seconds=seconds_, explain=explain)
 
 
 @simulate.command("run")
@@ -75,7 +88,7 @@ def simulate_run(  # noqa: PLR0917 - typer's parameters are given by name
         ),
     ] = None,
     algorithms: Annotated[
-        str | None, typer.Option(metavar="NAME,NAME", help="The algorithms to compare; else all.")
+        str | None, typer.Option(metavar="NAME,NAME", help="The algorithms to compare; else all but packed.")
     ] = None,
     shape: Annotated[
         str | None,

@@ -16,6 +16,7 @@ from hpgreedy.placement.fleet import CPU, MEMORY, Fleet, lowest
 from hpgreedy.placement.fleet.masks import as_array
 from hpgreedy.placement.fleet.numa import Nodes
 from hpgreedy.placement.makeroom import Search
+from hpgreedy.placement.unknown import unknown_names
 from hpgreedy.placement.words import amount, count, size, some
 from protocol.explanation import Searched
 
@@ -30,7 +31,7 @@ def refuse(fleet: Fleet, demand: Demand, algorithm: Algorithm, searched: Search 
     looked = None if searched is None else Searched(depth=searched.depth, complete=searched.complete)
     return NotPlaced(
         rejections=rejected,
-        why=_sentence(demand, rejected, looked, largest, ever),
+        why=_unknown(fleet, demand) or _sentence(demand, rejected, looked, largest, ever),
         largest=largest,
         ever=ever,
         searched=looked,
@@ -134,6 +135,12 @@ def _ever(fleet: Fleet, demand: Demand, every: tuple[Obstacle, ...]) -> bool:
         for host in (fleet.hosts[position],)
     }
     return any(ever_fits(fleet, demand, position) for position in shapes.values())
+
+
+def _unknown(fleet: Fleet, demand: Demand) -> str:
+    """A name that no host has says more than what each host lacks."""
+    names = unknown_names(fleet, demand)
+    return f"no host takes it: {names}" if names else ""
 
 
 def _sentence(

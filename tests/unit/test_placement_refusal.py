@@ -1,7 +1,7 @@
 """What a refusal says: what is missing, what would fit, and no more than was searched."""
 
 from hpgreedy.model import Claim, Cluster, Demand, Host, HostState
-from hpgreedy.placement import NotPlaced, decide
+from hpgreedy.placement import Fleet, Limits, NotPlaced, Placer, decide
 
 GIB = 1024
 
@@ -21,6 +21,7 @@ def claim(key, on, cpu, memory):
 
 
 THREE = [Host(key=f"h{n}", cpu=16, memory=64 * GIB) for n in (1, 2, 3)]
+LOOSE = [Claim(demand=Demand(key=f"v{n}", cpu=1, memory=30 * GIB), host=f"h{n % 3 + 1}") for n in range(6)]
 HELD = [claim("a", "h1", 10, 60), claim("b", "h2", 4, 24), claim("c", "h3", 8, 40)]
 
 
@@ -89,7 +90,10 @@ def test_no_hosts():
 
 def test_a_named_host_that_is_not_known():
     answer = refused(THREE, vm(1, 1, wanted_host="h9"))
-    assert answer.why == "it must start on h9, and no host of that name is registered"
+    assert answer.why == (
+        "no host takes it: host names the host 'h9', and no host of that name is registered; "
+        "known are: h1, h2, h3"
+    )
     assert not answer.ever
 
 
@@ -103,8 +107,10 @@ def test_a_named_host_that_does_not_take_it():
 
 
 def test_a_label_nobody_has():
-    answer = refused(THREE, vm(1, 1, host_labels={"zone": "b"}))
-    assert answer.why.startswith("no host has the labels zone=b (h1: label: needs zone=b")
+    answer = refused(
+        [Host(key="h1", cpu=1, memory=GIB, labels={"zone": "a"})], vm(1, 1, host_labels={"zone": "b"})
+    )
+    assert answer.why == "no host has the labels zone=b (h1: label: needs zone=b, it has zone=a)"
     assert not answer.ever
 
 
@@ -118,8 +124,34 @@ def test_a_host_that_is_down_now_may_take_it_later():
     assert refused([Host(key="h1", cpu=1, memory=GIB, state=HostState.DOWN)], vm(1, 1)).ever
 
 
-def test_many_hosts_are_cut_short_and_counted():
+def test_more_than_a_few_hosts_are_cut_short_in_the_sentence():
     hosts = [Host(key=f"h{n}", cpu=1, memory=GIB) for n in range(50)]
     answer = refused(hosts, vm(2, 1))
     assert len(answer.rejections) == 50
     assert answer.why.endswith("and 46 more)")
+
+
+def test_of_many_hosts_one_stands_for_all_that_a_rule_rejects():
+    hosts = [Host(key=f"h{n}", cpu=2 + n % 7, memory=GIB) for n in range(100)]
+    hosts += [Host(key=f"d{n}", cpu=64, memory=64 * GIB, state=HostState.DRAINING) for n in range(5)]
+    answer = refused(hosts, vm(9, 1), "best_fit")
+    assert [(r.host, r.reason, r.have, r.hosts) for r in answer.rejections] == [
+        ("d0", "state", None, 5),
+        ("h6", "cpu", 8, 100),
+    ]
+    assert answer.why == (
+        "no host takes 9 cpus with 1GiB now: the largest that would fit now is 8 cpus with 1GiB on h6 "
+        "(5 hosts, such as d0: state: it is draining; "
+        "100 hosts, at best h6: cpu: needs 9, 8 free of 8)"
+    )
+
+
+def test_a_search_that_was_cut_off_says_so():
+    ticks = iter(range(10**9))
+    limits = Limits(depth=2, seconds=0.0, clock=lambda: float(next(ticks)))
+    answer = Placer(Fleet(Cluster({h.key: h for h in THREE}, tuple(LOOSE))), limits).decide(vm(8, 64))
+    assert isinstance(answer, NotPlaced)
+    assert answer.searched is not None
+    assert not answer.searched.complete
+    assert "was found in time to make room" in answer.why
+    assert "would make room" not in answer.why

@@ -8,21 +8,29 @@ import msgspec
 
 from hpgreedy.client.clusterfile import explained, read_cluster_file
 from hpgreedy.client.errors import InputError, OperationsFailedError
+from hpgreedy.client.explain import explanation
 from hpgreedy.client.grid import Grid
 from hpgreedy.client.session import Session
-from hpgreedy.model import cluster_of
-from hpgreedy.placement import Batch, Placed, known, place_all
+from hpgreedy.model import Cluster, Demand, cluster_of
+from hpgreedy.placement import Batch, Fleet, Limits, Placed, Placer, known, place_all
+from hpgreedy.placement.explain.answer import explain_answer
 from hpgreedy.placement.words import count
+from protocol.explanation import Explanation
 from protocol.spec import ClusterFile, SpecError
 
 Id = str | int
+MOST_ROUNDS = 10**9
 
 
 class SimulatedPlacement(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM and the host it was given; a move further on may take it to another."""
+    """A VM and the host it was given; a move further on may take it to another.
+
+    numa_nodes: those it is pinned to, where it asks for some.
+    """
 
     vm: Id
     host: Id
+    numa_nodes: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class SimulatedMove(msgspec.Struct, frozen=True, kw_only=True, rename={"source": "from", "target": "to"}):
@@ -35,17 +43,21 @@ class SimulatedMove(msgspec.Struct, frozen=True, kw_only=True, rename={"source":
 
 class SimulatedRejection(msgspec.Struct, frozen=True, kw_only=True):
     """The rule that keeps the VM off a host, in a word and in words; `need` and `have` where it counts
-    (vCPUs, MiB or units of the resource).
+    (vCPUs, MiB or units of the resource). hosts: how many hosts it stands for, where these are many.
     """
 
     reason: str
     detail: str
     need: float | None = None
     have: float | None = None
+    hosts: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class SimulatedRefusal(msgspec.Struct, frozen=True, kw_only=True):
-    """A VM that no host takes: why in a sentence, and the reason of each host by its id."""
+    """A VM that no host takes: why in a sentence, and the reason of each host by its id.
+
+    With many hosts one of them, the one that comes nearest, stands for all that the same rule rejects.
+    """
 
     vm: Id
     why: str
@@ -55,7 +67,8 @@ class SimulatedRefusal(msgspec.Struct, frozen=True, kw_only=True):
 class SimulatedPlacements(msgspec.Struct, frozen=True, kw_only=True):
     """What the algorithm did, each list in the order in which it happened; ids as they stand in the file.
 
-    `seconds` is the time it took to decide, without reading the file.
+    `seconds` is the time it took to decide, without reading the file. explanations: of each VM, in the order
+    in which they were placed, where that was asked for; in them all ids are text.
     """
 
     placements: tuple[SimulatedPlacement, ...]
@@ -63,10 +76,13 @@ class SimulatedPlacements(msgspec.Struct, frozen=True, kw_only=True):
     unplaced: tuple[SimulatedRefusal, ...]
     algorithm: str
     seconds: float
+    explanations: tuple[Explanation, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
-def place(session: Session, file: str, algorithm: str, seed: int) -> None:
-    """Place the VMs of `file` that have no host, in file order.
+def place(
+    session: Session, file: str, algorithm: str, seed: int, *, seconds: float, explain: bool = False
+) -> None:
+    """Place the VMs of `file` that have no host, in file order; a batch is packed for `seconds` at most.
 
     Raises OperationsFailedError, after printing, when some are not placed.
     """
@@ -77,12 +93,18 @@ def place(session: Session, file: str, algorithm: str, seed: int) -> None:
     found = read_cluster_file(file, simulation=True)
     with explained(file):
         cluster, waiting = cluster_of(found)
+    limits = Limits(packing_seconds=seconds, packing_rounds=MOST_ROUNDS, clock=time.monotonic)
     begun = time.perf_counter()
-    batch = place_all(cluster, waiting, algorithm, seed=seed)
-    seconds = time.perf_counter() - begun
+    batch = place_all(cluster, waiting, algorithm, seed=seed, limits=limits)
+    took = round(time.perf_counter() - begun, 6)
     ids = _Ids(found)
-    answer = _answer(ids, tuple(demand.key for demand in waiting), batch, algorithm, round(seconds, 6))
-    session.show(answer, *_grids(batch, tuple(demand.key for demand in waiting), answer))
+    answer = _answer(ids, tuple(demand.key for demand in waiting), batch, algorithm, took)
+    grids = _grids(batch, tuple(demand.key for demand in waiting), answer)
+    if explain:
+        why = _explanations(cluster, waiting, batch, seed)
+        answer = msgspec.structs.replace(answer, explanations=why)
+        grids += tuple(explanation(each) for each in why)
+    session.show(answer, *grids)
     session.screen.line(_summary(batch, answer))
     if answer.unplaced:
         first = answer.unplaced[0]
@@ -99,6 +121,20 @@ class _Ids:
         self.vm = {vm.key: vm.id for vm in file.vms}
 
 
+def _explanations(
+    cluster: Cluster, waiting: tuple[Demand, ...], batch: Batch, seed: int
+) -> tuple[Explanation, ...]:
+    """What was decided is gone through once more, each VM explained as the cluster stood at its turn."""
+    placer, last, found = Placer(Fleet(cluster)), None, []
+    for number in batch.order:
+        demand, answer = waiting[number], batch.answers[number]
+        found.append(explain_answer(placer.fleet, demand, answer, seed=seed, last=last))
+        if isinstance(answer, Placed):
+            placer.commit(demand, answer)
+            last = answer.host
+    return tuple(found)
+
+
 def _answer(
     ids: _Ids, keys: tuple[str, ...], batch: Batch, algorithm: str, seconds: float
 ) -> SimulatedPlacements:
@@ -109,11 +145,18 @@ def _answer(
                 SimulatedMove(vm=ids.vm[move.vm], source=ids.host[move.source], target=ids.host[move.target])
                 for move in answer.moves
             ]
-            placements.append(SimulatedPlacement(vm=ids.vm[key], host=ids.host[answer.host]))
+            nodes = answer.numa_nodes or msgspec.UNSET
+            placements.append(
+                SimulatedPlacement(vm=ids.vm[key], host=ids.host[answer.host], numa_nodes=nodes)
+            )
         else:
             reasons = {
                 each.host: SimulatedRejection(
-                    reason=each.reason.value, detail=each.detail, need=each.need, have=each.have
+                    reason=each.reason.value,
+                    detail=each.detail,
+                    need=each.need,
+                    have=each.have,
+                    hosts=each.hosts if each.hosts > 1 else msgspec.UNSET,
                 )
                 for each in answer.rejections
             }

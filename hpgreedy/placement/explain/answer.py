@@ -6,7 +6,7 @@ from hpgreedy.model import Demand
 from hpgreedy.placement.algorithms import DEFAULT, known
 from hpgreedy.placement.decision import Move, NotPlaced, Placed
 from hpgreedy.placement.explain.change import smallest_change
-from hpgreedy.placement.explain.classes import MOST, rejected
+from hpgreedy.placement.explain.classes import MOST, by_admission, rejected
 from hpgreedy.placement.explain.obstacles import about, obstacles, sort
 from hpgreedy.placement.explain.runner_up import cost_of, runner_up
 from hpgreedy.placement.fleet import Fleet
@@ -75,21 +75,25 @@ def _placed(question: Question, answer: Placed, most: int | None) -> Explanation
 def _refused(fleet: Fleet, demand: Demand, answer: NotPlaced, most: int | None) -> Explanation:
     every = obstacles(fleet, demand)
     found = sort(fleet, demand, every)
+    kept_off = by_admission(answer, most)
     return Explanation(
         vm=demand.key,
         outcome="refused",
         algorithm=answer.algorithm,
         why=answer.why,
         hosts=fleet.everything.bit_count(),
-        taking=found.taking.bit_count(),
-        rejected=rejected(fleet, demand, found, most),
+        taking=found.taking.bit_count() - sum(each.count for each in kept_off),
+        rejected=(*rejected(fleet, demand, found, most), *kept_off),
         searched=answer.searched,
         change=None if found.taking else smallest_change(fleet, demand, every),
-        at_most=None
-        if answer.largest is None
-        else AtMost(host=answer.largest[0], cpu=answer.largest[1], memory=answer.largest[2]),
+        at_most=None if answer.largest is None else _at_most(*answer.largest),
         ever=answer.ever,
     )
+
+
+def _at_most(host: str, cpu: int, memory: int) -> AtMost:
+    words = f"or ask for at most {count(cpu, 'cpu')} and {amount(memory)}, which {host} has free"
+    return AtMost(host=host, cpu=cpu, memory=memory, sentence=words)
 
 
 def _move(move: Move) -> ExplainedMove:
@@ -104,7 +108,10 @@ def _move(move: Move) -> ExplainedMove:
 
 def _next(question: Question, answer: Placed, position: int) -> RunnerUp | None:
     chosen = known(answer.algorithm)
-    other = chosen.choose(question.without(position))
+    if answer.runner_up is not None:
+        other = question.fleet.position.get(answer.runner_up)
+    else:
+        other = None if answer.why else chosen.choose(question.without(position))
     return None if other is None else runner_up(question, position, other, chosen)
 
 

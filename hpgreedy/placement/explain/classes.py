@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from hpgreedy.model import Demand
-from hpgreedy.placement.decision import Reason, Rejection
+from hpgreedy.model import Demand, Host
+from hpgreedy.placement.decision import NotPlaced, Reason, Rejection
+from hpgreedy.placement.explain.clashes import Key, clash_key
 from hpgreedy.placement.explain.obstacles import Obstacle, Sorted
 from hpgreedy.placement.fleet import Fleet, positions
 from protocol.explanation import Alike, RejectedClass
-from protocol.spec.affinity import HOST_SCOPE
 
 FEW = 64
 """Up to so many hosts are listed one by one."""
@@ -33,6 +33,32 @@ def rejected(
     return tuple(_class(fleet, demand, each, mask, None if few else most) for each, mask in found.classes)
 
 
+def by_admission(answer: NotPlaced, most: int | None = MOST) -> tuple[RejectedClass, ...]:
+    """The hosts that would take the VM, were it not for admission; one class or none."""
+    found: dict[str, list[str]] = {}
+    for each in answer.rejections:
+        if each.reason is Reason.N1:
+            found.setdefault(each.detail, []).append(each.host)
+    if not found:
+        return ()
+    total = sum(len(hosts) for hosts in found.values())
+    cut = None if len(answer.rejections) <= FEW else most
+    alike = tuple(
+        Alike(detail=detail, count=len(hosts), hosts=tuple(hosts[:cut]))
+        for detail, hosts in list(found.items())[:cut]
+    )
+    return (
+        RejectedClass(
+            reason=Reason.N1.value,
+            count=total,
+            best=alike[0].hosts[0],
+            detail=alike[0].detail,
+            groups=len(found),
+            alike=alike,
+        ),
+    )
+
+
 def _of_class(fleet: Fleet, demand: Demand, obstacle: Obstacle, mask: int) -> Rejection:
     nearest = obstacle.reject(fleet, demand, obstacle.nearest(fleet, mask))
     return Rejection(
@@ -46,10 +72,11 @@ def _of_class(fleet: Fleet, demand: Demand, obstacle: Obstacle, mask: int) -> Re
 
 
 def _class(fleet: Fleet, demand: Demand, obstacle: Obstacle, mask: int, most: int | None) -> RejectedClass:
-    have, key = _KEYS.get(obstacle.reason, (_nothing, _same))
+    have, keys = _KEYS.get(obstacle.reason, (_nothing, _same))
+    key = keys(fleet, demand, obstacle)
     groups: dict[Hashable, list[int]] = {}
     for position in positions(mask):
-        groups.setdefault(key(fleet, obstacle, position), []).append(position)
+        groups.setdefault(key(position), []).append(position)
     nearest_first = sorted(
         groups.values(), key=lambda members: (-have(fleet, demand, obstacle, members[0]), members[0])
     )
@@ -83,19 +110,8 @@ def _nothing(_fleet: Fleet, _demand: Demand, _obstacle: Obstacle, _position: int
     return 0
 
 
-def _same(_fleet: Fleet, _obstacle: Obstacle, _position: int) -> Hashable:
-    return None
-
-
 def _free(fleet: Fleet, _demand: Demand, obstacle: Obstacle, position: int) -> int:
     return 0 if obstacle.row is None else fleet.columns[obstacle.row].values[position]
-
-
-def _of_free(fleet: Fleet, obstacle: Obstacle, position: int) -> Hashable:
-    if obstacle.row is None:
-        return None
-    column = fleet.columns[obstacle.row]
-    return max(column.values[position], 0), column.capacity[position]
 
 
 def _fitting(fleet: Fleet, demand: Demand, _obstacle: Obstacle, position: int) -> int:
@@ -106,31 +122,41 @@ def _fitting(fleet: Fleet, demand: Demand, _obstacle: Obstacle, position: int) -
     return sum(1 for free, mib in pairs if free >= cpu and mib >= memory)
 
 
-def _of_nodes(fleet: Fleet, _obstacle: Obstacle, position: int) -> Hashable:
-    nodes = fleet.nodes.get(position)
-    return None if nodes is None else (tuple(nodes.cpu), tuple(nodes.memory))
+def _same(_fleet: Fleet, _demand: Demand, _obstacle: Obstacle) -> Key:
+    return lambda _position: None
 
 
-def _of_place(fleet: Fleet, obstacle: Obstacle, position: int) -> Hashable:
-    if obstacle.scope == HOST_SCOPE:
-        return None
-    alone = None if obstacle.rule is not None else position
-    return fleet.hosts[position].labels.get(obstacle.scope, alone)
+def _by_free(fleet: Fleet, _demand: Demand, obstacle: Obstacle) -> Key:
+    if obstacle.row is None:
+        return lambda _position: None
+    column = fleet.columns[obstacle.row]
+    return lambda position: (max(column.values[position], 0), column.capacity[position])
+
+
+def _by_nodes(fleet: Fleet, _demand: Demand, _obstacle: Obstacle) -> Key:
+    def key(position: int) -> Hashable:
+        nodes = fleet.nodes.get(position)
+        return None if nodes is None else (tuple(nodes.cpu), tuple(nodes.memory))
+
+    return key
+
+
+def _by_host(of: Callable[[Host, Obstacle], Hashable]) -> Callable[[Fleet, Demand, Obstacle], Key]:
+    return lambda fleet, _demand, obstacle: lambda position: of(fleet.hosts[position], obstacle)
 
 
 _Have = Callable[[Fleet, Demand, Obstacle, int], int]
-_Key = Callable[[Fleet, Obstacle, int], Hashable]
-_KEYS: dict[Reason, tuple[_Have, _Key]] = {
-    Reason.CPU: (_free, _of_free),
-    Reason.MEMORY: (_free, _of_free),
-    Reason.RESOURCE: (_free, _of_free),
-    Reason.NUMA: (_fitting, _of_nodes),
-    Reason.LABEL: (_nothing, lambda fleet, obstacle, n: fleet.hosts[n].labels.get(obstacle.name)),
-    Reason.STATE: (_nothing, lambda fleet, _, n: (fleet.hosts[n].state, fleet.hosts[n].problem)),
-    Reason.BRIDGE: (_nothing, lambda fleet, _, n: fleet.hosts[n].bridges),
-    Reason.NETWORK: (_nothing, lambda fleet, _, n: fleet.hosts[n].networks),
-    Reason.CPU_MODEL: (_nothing, lambda fleet, _, n: (fleet.hosts[n].offer_cpu, fleet.hosts[n].cpu_models)),
-    Reason.APART: (_nothing, _of_place),
-    Reason.TOGETHER: (_nothing, _of_place),
+_KEYS: dict[Reason, tuple[_Have, Callable[[Fleet, Demand, Obstacle], Key]]] = {
+    Reason.CPU: (_free, _by_free),
+    Reason.MEMORY: (_free, _by_free),
+    Reason.RESOURCE: (_free, _by_free),
+    Reason.NUMA: (_fitting, _by_nodes),
+    Reason.LABEL: (_nothing, _by_host(lambda host, obstacle: host.labels.get(obstacle.name))),
+    Reason.STATE: (_nothing, _by_host(lambda host, _: (host.state, host.problem))),
+    Reason.BRIDGE: (_nothing, _by_host(lambda host, _: host.bridges)),
+    Reason.NETWORK: (_nothing, _by_host(lambda host, _: host.networks)),
+    Reason.CPU_MODEL: (_nothing, _by_host(lambda host, _: (host.offer_cpu, host.cpu_models))),
+    Reason.APART: (_nothing, clash_key),
+    Reason.TOGETHER: (_nothing, clash_key),
 }
 """What a host has of what it lacks, and its key: hosts of one class and key are rejected in equal words."""

@@ -12,7 +12,7 @@ from hpgreedy.placement.constraints import LASTING, Case, Constraint
 from hpgreedy.placement.constraints.already_there import ALREADY_THERE
 from hpgreedy.placement.constraints.attachments import BRIDGES, CPU_MODEL, NETWORKS, POOL
 from hpgreedy.placement.constraints.groups import GROUPS, keeping
-from hpgreedy.placement.constraints.hosts import HOSTS
+from hpgreedy.placement.constraints.hosts import HOSTS, words
 from hpgreedy.placement.constraints.labels import LABELS
 from hpgreedy.placement.constraints.name_taken import NAME_TAKEN
 from hpgreedy.placement.constraints.named_host import NAMED_HOST
@@ -197,8 +197,4 @@ def _room(fleet: Fleet, demand: Demand) -> Iterator[Obstacle]:
 
 def about(rule: Rule) -> str:
     """What a rule speaks of: a group, hosts or labels."""
-    if rule.group is not None:
-        return rule.group
-    if rule.hosts:
-        return ", ".join(sorted(rule.hosts))
-    return ", ".join(f"{name}={value}" for name, value in sorted(rule.labels))
+    return words(rule) if rule.group is None else rule.group

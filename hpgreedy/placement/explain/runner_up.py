@@ -31,7 +31,7 @@ def runner_up(question: Question, position: int, other: int, algorithm: Algorith
             Measure.SOFT_COST,
             costs[0],
             costs[1],
-            f"{lost} breaks soft rules of the weight {costs[1]:g}, {chosen} of {costs[0]:g}",
+            f"{lost} would break soft rules at a cost of {costs[1]:g}, {chosen} at one of {costs[0]:g}",
         )
     else:
         compare = _COMPARED.get(algorithm.name)
