@@ -61,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     admission: Admission = Admission.OFF
 
 
+HELD_AHEAD = frozenset({"pending", "making_room"})
+"""States of operations whose room is held at their target while others still have it."""
 SETTLING = 5.0
 """Seconds after an operation in which a report may still be older than the operation's end."""
 
@@ -104,10 +106,11 @@ NOT_HEARD = HostLive()
 class World:
     """Records by kind and key, and the live state of hosts by name.
 
-    open: the operations that have not ended. by_uuid, on_host: the keys of VMs by their domain's uuid and by
-    the host they are on. macs: the key of the VM that has an address. cpu_percent: by domain uuid, 100 = one
-    CPU. settled: by VM key, when its last operation ended (monotonic seconds). clock: monotonic seconds, for
-    what may take only so long; it stands still in a replay.
+    open: the operations that have not ended; ahead: those that hold room which others must leave first.
+    by_uuid, on_host: the keys of VMs by their domain's uuid and by the host they are on. macs: the key of the
+    VM that has an address. cpu_percent: by domain uuid, 100 = one CPU. settled: by VM key, when its last
+    operation ended (monotonic seconds). clock: monotonic seconds, for what may take only so
+    long; it stands still in a replay.
     """
 
     def __init__(self, meta: Meta, settings: Settings, clock: Callable[[], float] = no_clock) -> None:
@@ -115,6 +118,7 @@ class World:
         self.settings = settings
         self.clock = clock
         self.open: dict[int, None] = {}
+        self.ahead: dict[int, None] = {}
         self.by_uuid: dict[str, str] = {}
         self.on_host: dict[str, dict[str, None]] = {}
         self.macs: dict[str, str] = {}
@@ -270,6 +274,10 @@ class World:
             self.open[number] = None
         else:
             self.open.pop(number, None)
+        if after is not None and after.state in HELD_AHEAD:
+            self.ahead[number] = None
+        else:
+            self.ahead.pop(number, None)
         for op in (before, after):
             if op is not None and op.kind == "migrate":
                 self._fleet.vm_changed(op.vm_key)

@@ -171,7 +171,4 @@ def test_node_numbers_with_a_gap_are_counted_in_the_file() -> None:
     assert found.vms[0]["numa_nodes"] == [1]
     assert len(found.hosts[0]["numa"]) == 2
     assert (found.hosts[0]["cpu"], found.hosts[0]["reserve_cpu"]) == (4, 1)
-    assert (
-        encode_spec(parse_cluster_file(encode_spec(found), simulation=True).hosts[0])
-        == found.hosts[0]
-    )
+    assert encode_spec(parse_cluster_file(encode_spec(found), simulation=True).hosts[0]) == found.hosts[0]

@@ -81,7 +81,7 @@ def _cannot(ctx: Context, op: OperationRecord) -> str | None:
     state, problem = ctx.world.host_state(_target(op), ctx.now)
     if state is not HostState.UP:
         return f"{op.target} takes no VM any more: {problem}"
-    return broken_rule(ctx, vm, _target(op), op)
+    return broken_rule(ctx, vm, _target(op))
 
 
 def _not_yet(ctx: Context, op: OperationRecord) -> OperationRecord | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hpgreedy.model import HostState
 from hpgreedy.operations.context import Context
-from hpgreedy.operations.kinds.base import steps_of
-from hpgreedy.operations.records import OperationRecord, VmRecord
+from hpgreedy.operations.records import VmRecord
 from hpgreedy.placement import Fleet, Reason, Rejection
 from hpgreedy.placement.constraints import CONSTRAINTS, rejections_of
 from hpgreedy.placement.decision import CAPACITY
@@ -14,15 +13,13 @@ WAITED_FOR = (HostState.UNREACHABLE, HostState.DOWN)
 """States of a host that pass by themselves: a command to it waits."""
 
 
-def broken_rule(
-    ctx: Context, vm: VmRecord, host: str, migration: OperationRecord | None = None
-) -> str | None:
+def broken_rule(ctx: Context, vm: VmRecord, host: str) -> str | None:
     """The hard rule that keeps the VM off a host that was chosen for it, in words; None when all hold.
 
-    What is held for the VM there is set aside, and so is what a chain's later steps hold where they are not
-    yet. A host that is merely silent breaks no rule.
+    What is held for the VM there is set aside, and so is what is held anywhere until others have left: that
+    is looked at when its turn comes. A host that is merely silent breaks no rule.
     """
-    found = [each for each in _rejections(ctx, vm, host, migration) if not _passes(ctx, host, each)]
+    found = [each for each in _rejections(ctx, vm, host) if not _passes(ctx, host, each)]
     return None if not found else f"a rule does not hold any longer: {found[0].sentence()}"
 
 
@@ -30,7 +27,7 @@ def broken_place(ctx: Context, vm: VmRecord, host: str) -> str | None:
     """The same for a VM that has its room there already: its size is not looked at."""
     found = [
         each
-        for each in _rejections(ctx, vm, host, None)
+        for each in _rejections(ctx, vm, host)
         if each.reason is not Reason.STATE and each.reason not in CAPACITY
     ]
     return None if not found else f"a rule does not hold any longer: {found[0].sentence()}"
@@ -40,29 +37,19 @@ def _passes(ctx: Context, host: str, rejection: Rejection) -> bool:
     return rejection.reason is Reason.STATE and ctx.world.host_state(host, ctx.now)[0] in WAITED_FOR
 
 
-def _rejections(ctx: Context, vm: VmRecord, host: str, migration: OperationRecord | None) -> list[Rejection]:
-    fleet = ctx.world.fleet(ctx.now)
+def _rejections(ctx: Context, vm: VmRecord, host: str) -> list[Rejection]:
+    fleet, world = ctx.world.fleet(ctx.now), ctx.world
     position = fleet.position.get(host)
     if position is None:
         return [Rejection(host=host, reason=Reason.STATE, detail="it is not registered")]
-    aside = {vm.key: host}
-    if migration is not None and migration.parent is not None:
-        aside.update(_later(ctx, ctx.world.operations[migration.parent]))
-    ctx.world.tried(*aside)
+    later = [(world.operations[number].vm_key, world.operations[number].target) for number in world.ahead]
+    world.tried(vm.key, *(key for key, _ in later))
     own = fleet.remove(vm.key, host)
-    for key, where in aside.items():
-        if key != vm.key:
+    for key, where in later:
+        if where is not None:
             fleet.remove(key, where)
-    demand = vm.demand if migration is None else vm.demand.unbound()
-    found = rejections_of(fleet, demand, position, CONSTRAINTS)
+    found = rejections_of(fleet, vm.demand.unbound(), position, CONSTRAINTS)
     return found + _of_nodes(fleet, position, own.numa_nodes if own is not None else (), vm)
-
-
-def _later(ctx: Context, parent: OperationRecord) -> dict[str, str]:
-    """By VM, the places that a chain holds for moves to come and for the VM it makes room for."""
-    found = {step.vm_key: step.target for step in steps_of(ctx, parent) if step.state == "pending"}
-    found[parent.vm_key] = parent.target
-    return {key: host for key, host in found.items() if host is not None}
 
 
 def _of_nodes(fleet: Fleet, position: int, chosen: tuple[int, ...], vm: VmRecord) -> list[Rejection]:
