@@ -9,6 +9,7 @@ from hpgreedy.model import Claim, Cluster, Demand, Host, HostState, Node, Rule, 
 from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer, Reason
 from hpgreedy.placement.decision import Move
 from hpgreedy.placement.restart import Admission, Loss, Restarts, admit
+from hpgreedy.placement.restart.restarts import LOOKS
 
 APART = (Rule(kind=RuleKind.APART, group="g"),)
 TOGETHER = (Rule(kind=RuleKind.TOGETHER, group="t", scope="rack"),)
@@ -263,3 +264,28 @@ def test_the_outcome_of_moves_is_judged_and_the_fleet_stays_as_it_was():
     assert restarts.caused_by(vm("new", 3), placed) == ()
     assert fleet.cluster() == before
     assert [claim.demand.key for claim in fleet.claims_on(0)] == ["a", "b"]
+
+
+def test_a_change_elsewhere_counts_where_rules_speak_of_racks():
+    rules = (Rule(kind=RuleKind.APART, group="g", scope="rack"),)
+    racks = ((10, "x"), (10, "a"), (3, "a"))
+    fleet, _ = made([{"cpu": 8, "memory": memory, "labels": {"rack": rack}} for memory, rack in racks])
+    fleet.add(Claim(demand=vm("a", 5, group="g", rules=rules), host="h0"))
+    restarts = Restarts(fleet)
+    assert restarts.losses() == ()
+    b = vm("b", 2, group="g", rules=rules)
+    expected = Loss(host="h0", vms=("a",))
+    assert expected in restarts.caused_by(b, Placed(host="h2", algorithm="first_fit"))
+    fleet.add(Claim(demand=b, host="h2"))
+    assert expected in restarts.losses()
+
+
+def test_on_a_large_fleet_every_host_is_looked_at_again_in_turn():
+    fleet, _ = pair(*([10] * (2 * LOOKS)))
+    for n in range(2 * LOOKS):
+        fleet.add(Claim(demand=vm(f"v{n}", 6), host=f"h{n}"))
+    restarts = Restarts(fleet)
+    assert len(restarts.losses()) == 2 * LOOKS
+    fleet.put_host(Host(key="spare", cpu=8, memory=10))
+    told = [len(restarts.losses()) for _ in range(3)]
+    assert told[-1] == 0
