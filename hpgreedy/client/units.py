@@ -53,4 +53,6 @@ def bar(part: float, whole: float, width: int = 8) -> str:
 
 def clean(text: str) -> str:
     """Text from elsewhere without anything that would steer a terminal."""
+    if text.isprintable():
+        return text
     return _CONTROL.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))

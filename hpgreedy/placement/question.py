@@ -115,7 +115,7 @@ class Question:
             chosen,
             need,
             np.stack([np.maximum(column.array[chosen], 0) for column in fleet.columns]),
-            np.array([[column.capacity[n] for n in chosen] for column in fleet.columns], dtype=np.int64),
+            np.stack([column.offered[chosen] for column in fleet.columns]),
             np.array([[column.largest] for column in fleet.columns], dtype=np.int64),
         )
 

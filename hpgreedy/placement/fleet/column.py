@@ -21,13 +21,14 @@ class Column:
     `capacity` is what each host may give out at most, `largest` the largest of these, at least 1.
     """
 
-    __slots__ = ("_array", "_cuts", "_masks", "_seen", "_tick", "capacity", "largest", "values")
+    __slots__ = ("_array", "_cuts", "_masks", "_offered", "_seen", "_tick", "capacity", "largest", "values")
 
     def __init__(self, size: int) -> None:
         self.values: list[int] = [0] * size
         self.capacity: list[int] = [0] * size
         self.largest = 1
         self._array = np.zeros(max(size, 64), dtype=np.int32)
+        self._offered: np.ndarray | None = None
         self._cuts: list[int] = []
         self._masks: list[int] = []
         self._seen: dict[int, int] = {}
@@ -38,6 +39,18 @@ class Column:
         """The free amounts, as an array of one's own."""
         return self._array[: len(self.values)].astype(np.int64)
 
+    @property
+    def offered(self) -> np.ndarray:
+        """The capacities; not to be written to."""
+        if self._offered is None:
+            self._offered = np.array(self.capacity, dtype=np.int64)
+        return self._offered
+
+    def offer(self, position: int, amount: int) -> None:
+        """The host may give out that much from now on."""
+        self.capacity[position] = amount
+        self._offered = None
+
     def append(self) -> None:
         """One host more, that has nothing."""
         size = len(self.values)
@@ -45,6 +58,7 @@ class Column:
             self._array = np.concatenate([self._array, np.zeros(size, dtype=self._array.dtype)])
         self.values.append(0)
         self.capacity.append(0)
+        self._offered = None
         bit = 1 << size
         for n, cut in enumerate(self._cuts):
             if cut <= 0:

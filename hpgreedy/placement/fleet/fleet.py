@@ -252,7 +252,7 @@ class Fleet:
         rescaled = False
         for column, offered in zip(self.columns, offers, strict=True):
             offered_before, largest = column.capacity[position], column.largest
-            column.capacity[position] = offered
+            column.offer(position, offered)
             column.put(position, bit, offered - (offered_before - column.values[position]))
             if offered > largest:
                 column.largest = offered
