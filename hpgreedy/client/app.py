@@ -58,17 +58,26 @@ Grace = Annotated[
 @app.command()
 def submit(
     ctx: typer.Context,
+    *,
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="A cluster file; - is standard input.")],
     algorithm: Annotated[
         str | None, typer.Option(metavar="NAME", help="Place with this algorithm; see algorithm list.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show places and live migrations; change nothing.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of each host why it was chosen or not.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until all VMs run.")] = False,
     timeout: Timeout = None,
 ) -> None:
     """Create the VMs of a cluster file; all are accepted or none."""
     from hpgreedy.client.verbs import submit as verb
 
-    verb.submit(ctx.obj, file, algorithm, wait, timeout)
+    verb.submit(
+        ctx.obj, file, algorithm=algorithm, explain=explain, dry_run=dry_run, wait=wait, timeout=timeout
+    )
 
 
 @app.command()

@@ -21,7 +21,7 @@ from protocol.verbs import Ask
 
 T = TypeVar("T")
 PATIENCE = 10.0
-_PATIENCE = {"submit": 60.0, "image.write": 60.0, "image.finish": 600.0}
+_PATIENCE = {"submit": 60.0, "place": 60.0, "image.write": 60.0, "image.finish": 600.0}
 
 
 class Asker(Protocol):
@@ -50,7 +50,8 @@ class Connection:
         _check_size(message, number)
         reply = self._run(self._request(verb, message, number))
         if not reply.ok:
-            raise RejectedError(reply.code or "failed", reply.error or f"{verb} was refused", reply.field)
+            error = reply.error or f"{verb} was refused"
+            raise RejectedError(reply.code or "failed", error, reply.field, reply.details)
         try:
             return msgspec.convert(reply.result, kind)
         except msgspec.ValidationError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -14,6 +16,7 @@ class ClientError(Exception):
         self.message = message
         self.field = field
         self.exit_code = exit_code
+        self.details: dict[str, Any] = {}
 
 
 class UsageError(ClientError):
@@ -31,12 +34,15 @@ class InputError(ClientError):
 
 
 class RejectedError(ClientError):
-    """The coordinator understood and said no; the code is the reply's own."""
+    """The coordinator understood and said no; the code is the reply's own, and so are the details."""
 
-    def __init__(self, code: str, message: str, field: str = "") -> None:
+    def __init__(
+        self, code: str, message: str, field: str = "", details: dict[str, Any] | None = None
+    ) -> None:
         from protocol.verbs import EXIT_CODES
 
         super().__init__(code, message, field, EXIT_CODES.get(code, FAILED))
+        self.details = details or {}
 
 
 class UnreachableError(ClientError):

@@ -56,12 +56,19 @@ class Screen:
     def failure(self, error: ClientError) -> None:
         """An error: one sentence on standard error, and the error object on standard output with JSON.
 
+        What a refusal says of each host follows, a line each.
+
         Operations that failed are printed already, each with its own error.
         """
         if self.json and not isinstance(error, OperationsFailedError):
             self._out.write(to_json({"error": error_object(error)}) + "\n")
             self._out.flush()
         self.notice(error.message)
+        if error.details and not self.json:
+            from hpgreedy.client.details import refusal
+
+            for line in plain(refusal(error.details)).splitlines():
+                self.notice(line)
 
     @contextmanager
     def live(self) -> Iterator[LiveArea | None]:
@@ -135,9 +142,10 @@ class Transfer:
         self._show(done)
 
 
-def error_object(error: ClientError) -> dict[str, str]:
-    """What stands under "error" in JSON."""
-    return {"code": error.code, "message": error.message, "field": error.field}
+def error_object(error: ClientError) -> dict[str, Any]:
+    """What stands under "error" in JSON; `details` only where there are some."""
+    found: dict[str, Any] = {"code": error.code, "message": error.message, "field": error.field}
+    return {**found, "details": error.details} if error.details else found
 
 
 def to_json(value: object) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TypeVar
+
+import msgspec
 
 from hpgreedy.client.arguments import Address, Common
 from hpgreedy.client.connection import Connection, open_connection
 from hpgreedy.client.errors import InputError
+from hpgreedy.client.explain import explanation
 from hpgreedy.client.follow import Follower, check
 from hpgreedy.client.grid import Grid
 from hpgreedy.client.screen import Screen
 from hpgreedy.client.tables import op_table
 from protocol.spec import SpecError, decode_spec
-from protocol.verbs import Ask, OpsStarted
+from protocol.verbs import Ask, OpsStarted, PlacementView
 
 A = TypeVar("A", bound=Ask)
 T = TypeVar("T")
@@ -41,15 +45,26 @@ class Session:
         Raises OperationsFailedError when one failed or had not ended after `timeout` seconds.
         """
         started = self.ask(verb, args, OpsStarted)
-        for note in started.notes:
-            self.screen.line(f"note: {note}")
+        self.notes(started.notes)
+        self.explain(started.placements)
         if not wait:
             self.screen.answer(started, op_table(started.operations, time.time()))
             return
         ended = Follower(self, self.screen, timeout).until_done(started.operations)
         if self.screen.json:
-            self.screen.answer(OpsStarted(operations=ended, notes=started.notes))
+            self.screen.answer(msgspec.structs.replace(started, operations=ended))
         check(ended, timeout)
+
+    def notes(self, notes: Sequence[str]) -> None:
+        """Print the coordinator's notes."""
+        for note in notes:
+            self.screen.line(f"note: {note}")
+
+    def explain(self, placements: Sequence[PlacementView]) -> None:
+        """Print why the VMs go where they go, as far as that was asked for; JSON has it in the answer."""
+        if not self.screen.json:
+            found = (placement.explanation for placement in placements)
+            self.screen.answer(None, *(explanation(each) for each in found if each is not None))
 
     def show(self, value: object, *grids: Grid) -> None:
         """Print an answer."""

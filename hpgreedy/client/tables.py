@@ -14,6 +14,7 @@ from protocol.verbs import (
     ImageView,
     LossView,
     OpView,
+    PlacementView,
     StatusView,
     VmView,
 )
@@ -55,6 +56,10 @@ def vm_facts(vm: VmView) -> Grid:
         ("host", vm.host or "none yet"),
         ("waits", vm.waits_for),
         ("why there", vm.why_here),
+        ("next would be", vm.runner_up or ""),
+        *(("rule", rule) for rule in vm.rules),
+        ("CPU model", vm.cpu_model or ""),
+        ("NUMA nodes", ", ".join(str(node) for node in vm.numa_nodes)),
         ("CPU", f"{vm.cpu} (can grow to {vm.max_cpu})"),
         ("memory", f"{memory(vm.memory)} (can grow to {memory(vm.max_memory)})"),
         ("memory used", memory(vm.memory_used) if vm.memory_used else ""),
@@ -67,6 +72,33 @@ def vm_facts(vm: VmView) -> Grid:
         ("operation", "" if vm.operation is None else str(vm.operation)),
         ("created", _time(vm.created)),
     )
+
+
+def placement_tables(placements: Sequence[PlacementView]) -> tuple[Grid, ...]:
+    """Where VMs would go, and what would be moved before."""
+    rows = tuple(
+        (
+            str(each.vm),
+            each.host,
+            ",".join(str(node) for node in each.numa_nodes) or "-",
+            each.runner_up or "-",
+            each.why,
+        )
+        for each in placements
+    )
+    moves = tuple(
+        (
+            str(move.vm),
+            move.source,
+            move.target,
+            memory(move.memory) + (" and its disks" if move.copy else ""),
+            f"makes room for {each.vm}",
+        )
+        for each in placements
+        for move in each.moves
+    )
+    found = Grid(("VM", "HOST", "NUMA", "NEXT", "WHY"), rows)
+    return (found, Grid(("MOVED FIRST", "FROM", "TO", "MEMORY", "WHY"), moves)) if moves else (found,)
 
 
 def host_table(hosts: Sequence[HostView], bars: bool = False) -> Grid:

@@ -242,14 +242,14 @@ def test_an_unknown_word_is_answered_with_verbs_and_algorithms(
     code, out, err = run("first-best")
     assert (code, out) == (2, "")
     assert "'first-best'" in err
-    assert "submit, status" in err
+    assert "submit, flush, status" in err
     assert "best-fit" in err
 
 
 def test_an_unknown_word_without_a_coordinator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["127.0.0.1", "first-best", "--state", str(tmp_path)]) == 2
     err = capsys.readouterr().err
-    assert "submit, status" in err
+    assert "submit, flush, status" in err
     assert "cannot be asked" in err
     assert err.count("\n") == 1
 
