@@ -116,13 +116,13 @@ class Prompt:
             self._session.screen.line(f"note: {note}")
         self._session.screen.line(f"{vm['id']}: {memory(amount)}, 1 CPU")
         # One that waits in the queue may do so until many others have come.
+        waiting = tuple(op for op in started.operations if op.waits_for)
+        for op in waiting:
+            self._session.screen.line(describe(op))
         followed = tuple(op for op in started.operations if not op.waits_for)
-        for op in started.operations:
-            if op.waits_for:
-                self._session.screen.line(describe(op))
         ended = Follower(self._session, self._session.screen, WAIT_SECONDS).until_done(followed)
         if self._session.screen.json:
-            self._session.screen.answer(OpsStarted(operations=ended, notes=started.notes))
+            self._session.screen.answer(OpsStarted(operations=(*waiting, *ended), notes=started.notes))
         check(ended, WAIT_SECONDS)
 
 
