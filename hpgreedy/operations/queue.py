@@ -34,11 +34,11 @@ def join_queue(
     """
     refuse_known(ctx, specs)
     refuse_taken_macs(ctx, specs)
-    numbers = []
+    numbers, waiters = [], _waiters(ctx.world)
     for n, spec in enumerate(specs):
         images = images_of(ctx, spec, f"vms[{n}]")
         queue = _queue(ctx)
-        turn = queue.arrive(_waiters(ctx.world), Demand.of_spec(spec))
+        turn = queue.arrive(waiters, Demand.of_spec(spec))
         _refuse_hopeless(queue, turn, spec, n)
         op = ctx.new_operation(
             "create", WAITING, owner, vm=spec.id, args={"algorithm": DELAYED.name, "rounds": 0}
@@ -46,6 +46,7 @@ def join_queue(
         ctx.put_vm(new_vm(ctx, owner, spec, images, uuid=mint_uuid(), operation=op.id))
         numbers.append(op.id)
         _carry_out(ctx, turn)
+        waiters = turn.queue
     return tuple(ctx.world.operations[number] for number in numbers)
 
 
