@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from placement_plain import allowed, free_nodes, has_room, share_of
 
 from hpgreedy.model import Claim, Cluster, Demand, Host, HostState, Node, Rule, RuleKind
 from hpgreedy.placement import Fleet, Limits
-from hpgreedy.placement.makeroom import search
+from hpgreedy.placement.makeroom import pairs, search
 
 LEAVES_FROM = (HostState.UP, HostState.DRAINING)
 
@@ -159,6 +160,20 @@ def test_the_plan_is_the_cheapest_that_there_is_and_a_refusal_is_true(case, dept
         return
     replayed(cluster, demand, found.plan)
     assert cost_of(cluster, found.plan) == best
+
+
+@settings(max_examples=100, deadline=None)
+@given(HARD, st.integers(2, 3))
+def test_too_many_pairs_for_arrays_change_nothing(case, depth):
+    cluster, demand = case
+    at_once = search(Fleet(cluster), demand, Limits(depth=depth))
+    with mock.patch.object(pairs, "MANY", 0):
+        one_by_one = search(Fleet(cluster), demand, Limits(depth=depth))
+    assert one_by_one.complete
+    assert (one_by_one.plan is None) is (at_once.plan is None)
+    if one_by_one.plan is not None:
+        assert at_once.plan is not None
+        assert cost_of(cluster, one_by_one.plan) == cost_of(cluster, at_once.plan)
 
 
 @settings(max_examples=200, deadline=None)

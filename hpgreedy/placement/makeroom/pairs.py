@@ -11,6 +11,9 @@ import numpy as np
 from hpgreedy.placement.fleet import CPU, MEMORY
 from hpgreedy.placement.makeroom.board import NEWCOMER, Board, Needs, hosts_of
 
+MANY = 2_000_000
+"""Pairs that are looked at all at once; where there are more, their second VMs are looked for one by one."""
+
 
 class Sets:
     """Sets of one or two VMs of one host, cheapest first: `first`, `second` (sets,), -1 where there is one.
@@ -67,7 +70,7 @@ class Pairs:
 
     def making_way(self, needs: Needs, mask: int, spare: int, without: frozenset[int], before: int) -> Sets:
         """The sets of up to two VMs after whose leaving a host of the mask, which has too little room for
-        what is needed, has enough, or may have with more moves.
+        what is needed, has enough, or may have with more moves by VMs of higher numbers.
 
         `spare` moves are left for the set and all that it takes. The chain has other moves already, of the
         VMs `without`, and `before` of them may come first.
@@ -88,10 +91,19 @@ class Pairs:
         if spare == 1:
             return self._priced(singles, np.full(len(singles), -1), np.zeros(len(singles)), begun=begun)
         rest = ~alone & self.can_leave(spare - 2 + before)[chosen]
-        low, high, still = self._two(chosen[rest], lack[:, rest], takes[:, rest], spare)
+        counts = np.bincount(board.at[chosen[rest]])
+        ways = self._two if int((counts * counts).sum()) <= 2 * MANY else self._one
+        low, high, still = ways(chosen[rest], lack[:, rest], takes[:, rest], spare)
         first = np.concatenate([singles, low])
         second = np.concatenate([np.full(len(singles), -1), high])
         return self._priced(first, second, np.concatenate([np.zeros(len(singles)), still]), begun=begun)
+
+    def _one(
+        self, chosen: np.ndarray, lack: np.ndarray, takes: np.ndarray, _spare: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same for VMs who do not suffice alone: whoever else leaves has a higher number."""
+        still = np.maximum((lack - takes)[1], self.board.memory[chosen])
+        return chosen, np.full(len(chosen), -1), still
 
     def _two(
         self, chosen: np.ndarray, lack: np.ndarray, takes: np.ndarray, spare: int

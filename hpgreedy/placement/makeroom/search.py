@@ -170,9 +170,13 @@ class _Search:
 
     def _may_suffice(self, left: dict[int, int], others: list[int], most: int) -> bool:
         """Whether up to `most` of the others take as much as is left of every row."""
-        return all(
-            lack <= 0 or lack <= sum(sorted((self._takes(vm, row) for vm in others), reverse=True)[:most])
-            for row, lack in left.items()
+        wanted = [(row, lack) for row, lack in left.items() if lack > 0]
+        return not wanted or (
+            most > 0
+            and all(
+                lack <= sum(sorted((self._takes(vm, row) for vm in others), reverse=True)[:most])
+                for row, lack in wanted
+            )
         )
 
     def _settled(self, chain: Chain) -> Chain | None:
