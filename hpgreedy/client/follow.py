@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from hpgreedy.client.connection import Asker
 from hpgreedy.client.errors import OperationsFailedError, UnreachableError
 from hpgreedy.client.screen import LiveArea, Screen
 from hpgreedy.client.tables import progress_text
 from hpgreedy.client.units import size
 from protocol.verbs import OpShow, OpView
+
+if TYPE_CHECKING:
+    from hpgreedy.client.connection import Asker
 
 POLL_SECONDS = 0.25
 LINE_SECONDS = 2.0

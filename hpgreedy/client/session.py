@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
 from hpgreedy.client.arguments import Address, Common
-from hpgreedy.client.connection import Connection, open_connection
 from hpgreedy.client.errors import InputError
 from hpgreedy.client.explain import explanation
 from hpgreedy.client.follow import Follower, check
@@ -19,6 +18,9 @@ from hpgreedy.client.screen import Screen
 from hpgreedy.client.tables import op_table
 from protocol.spec import SpecError, decode_spec
 from protocol.verbs import Ask, OpsStarted, PlacementView
+
+if TYPE_CHECKING:
+    from hpgreedy.client.connection import Connection
 
 A = TypeVar("A", bound=Ask)
 T = TypeVar("T")
@@ -36,6 +38,8 @@ class Session:
     def ask(self, verb: str, args: Ask, kind: type[T]) -> T:
         """Ask the coordinator. Raises RejectedError and UnreachableError."""
         if self._connection is None:
+            from hpgreedy.client.connection import open_connection
+
             self._connection = open_connection(self.common, self.address)
         return self._connection.ask(verb, args, kind)
 
