@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
@@ -12,10 +12,12 @@ from hpgreedy.model import Claim, Demand
 from hpgreedy.placement.decision import Move, Placed
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.restart.loss import Loss
-from hpgreedy.placement.restart.search import Restart, bound_to_others, lost_with, restart, take
+from hpgreedy.placement.restart.search import Restart, beside, bound_to_others, lost_with, restart, take
 
 MOST_SAID = 3
 """Losses that are looked for before a placement is judged."""
+FEW = 4
+"""VMs for which homes are looked for beside those of a host's other VMs; for more, all are."""
 LOOKS = 32
 """Hosts with stranded VMs that one question looks at again, in turn, after something has changed."""
 
@@ -96,7 +98,9 @@ class Restarts:
         if moved:
             given_up |= {d.key for at in touched if at in self._known for d in self._known[at].found.left}
         wanted = [demand for demand in lost_with(self.fleet, position) if demand.key not in given_up]
-        again = restart(self.fleet, position, wanted)
+        # More VMs are likely to come where this one goes: homes elsewhere last longer.
+        hot = sum(1 << at for at in touched)
+        again = self._mended(position, wanted, touched) or restart(self.fleet, position, wanted, hot)
         if again.left:
             return _loss(self.fleet, position, again.left)
         if position not in touched and not moved:
@@ -123,10 +127,41 @@ class Restarts:
             suspects |= self._bound
         for position in sorted(suspects):
             known = self._known.get(position)
-            if known is None or position in touched or not known.holds(self.fleet, touched):
-                self._look(position)
+            if known is not None and position not in touched and known.holds(self.fleet, touched):
+                continue
+            wanted = lost_with(self.fleet, position)
+            mended = None if position in self._unsafe else self._mended(position, wanted, touched)
+            self._keep(position, mended or restart(self.fleet, position, wanted))
         self._version = changes.version
         self._due.update(dict.fromkeys(sorted(self._unsafe)))
+
+    def _mended(self, position: int, wanted: Sequence[Demand], touched: Collection[int]) -> Restart | None:
+        """The known homes, as far as they are still good, and new ones for the rest of `wanted`; None
+        when these are not easily found.
+        """
+        known = self._known.get(position)
+        if known is None or known.bound or known.moving:
+            return None
+        missing = {demand.key: demand for demand in wanted}
+        homes: dict[int, tuple[Demand, ...]] = {}
+        for target, demands in known.found.homes.items():
+            kept = tuple(demand for demand in demands if missing.get(demand.key) == demand)
+            if kept and (target not in touched or take(self.fleet, target, kept)):
+                homes[target] = kept
+                for demand in kept:
+                    del missing[demand.key]
+        if len(missing) > FEW or bound_to_others(missing.values()) or self._moving(position):
+            return None
+        for demand in missing.values():
+            home = beside(self.fleet, position, demand, homes)
+            if home is None:
+                return None
+            homes[home] = (*homes.get(home, ()), demand)
+        return Restart(homes, ())
+
+    def _moving(self, position: int) -> bool:
+        """Whether VMs of the host hold room on another one."""
+        return any(len(self.fleet.places(c.demand.key)) > 1 for c in self.fleet.claims_on(position))
 
     def _look(self, position: int) -> None:
         self._keep(position, restart(self.fleet, position, lost_with(self.fleet, position)))

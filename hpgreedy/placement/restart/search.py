@@ -7,7 +7,7 @@ search would have found room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -20,6 +20,8 @@ from hpgreedy.placement.question import Question
 REPAIRS = 8
 """Attempts in which those that were left out before come first."""
 
+TRIES_BESIDE = 4
+"""Hosts that are tried for one VM more before all homes are looked for anew."""
 GOLDEN = 0.6180339887498949
 """Multiples of it, without their whole parts, lie evenly between 0 and 1."""
 
@@ -33,10 +35,12 @@ class Restart(msgspec.Struct, frozen=True):
     left: tuple[Demand, ...]
 
 
-def restart(fleet: Fleet, position: int, wanted: Sequence[Demand]) -> Restart:
-    """Try to find other hosts for `wanted`, VMs of the host at `position`, as if it had died."""
+def restart(fleet: Fleet, position: int, wanted: Sequence[Demand], hot: int = 0) -> Restart:
+    """Try to find other hosts for `wanted`, VMs of the host at `position`, as if it had died; `hot` is the
+    mask of those that are taken only where there is no way without them.
+    """
     with fleet.changes.trial(), _dead(fleet, position, wanted):
-        return _search(fleet, position, wanted)
+        return _search(fleet, position, wanted, hot)
 
 
 def lost_with(fleet: Fleet, position: int) -> list[Demand]:
@@ -52,8 +56,25 @@ def lost_with(fleet: Fleet, position: int) -> list[Demand]:
     return found
 
 
-def take(fleet: Fleet, target: int, demands: Iterable[Demand]) -> bool:
+def beside(
+    fleet: Fleet, position: int, demand: Demand, homes: Mapping[int, tuple[Demand, ...]]
+) -> int | None:
+    """A home for one more VM of the host at `position` beside the `homes` of the others, where one is easily
+    found; rules between VMs are not looked at.
+    """
+    question = Question(fleet, demand, without=1 << position)
+    for _ in range(TRIES_BESIDE):
+        target = question.first_from(_begin(fleet, position))
+        if target is None or take(fleet, target, (*homes.get(target, ()), demand)):
+            return target
+        question = question.without(target)
+    return None
+
+
+def take(fleet: Fleet, target: int, demands: Sequence[Demand]) -> bool:
     """Whether the host takes all of them together, with what is held now."""
+    if not bound_to_others(demands) and not any(demand.numa for demand in demands):
+        return _take_by_sums(fleet, target, demands)
     held: list[Demand] = []
     with fleet.changes.trial():
         try:
@@ -66,6 +87,17 @@ def take(fleet: Fleet, target: int, demands: Iterable[Demand]) -> bool:
             for demand in held:
                 fleet.remove(demand.key, fleet.hosts[target].key)
     return True
+
+
+def _take_by_sums(fleet: Fleet, target: int, demands: Sequence[Demand]) -> bool:
+    """The same, for VMs that have to do with each other in what they take alone."""
+    total: dict[int, int] = {}
+    for demand in demands:
+        if not feasible(fleet, demand) >> target & 1:
+            return False
+        for row, amount in fleet.needs(demand):
+            total[row] = total.get(row, 0) + amount
+    return all(fleet.columns[row].values[target] >= amount for row, amount in total.items())
 
 
 def bound_to_others(demands: Iterable[Demand]) -> bool:
@@ -97,14 +129,14 @@ def _dead(fleet: Fleet, position: int, wanted: Sequence[Demand]) -> Iterator[Non
             fleet.add(claim)
 
 
-def _search(fleet: Fleet, position: int, wanted: Sequence[Demand]) -> Restart:
+def _search(fleet: Fleet, position: int, wanted: Sequence[Demand], hot: int) -> Restart:
     dead = 1 << position
     ordered = sorted(wanted, key=lambda demand: (-_size(fleet, demand), demand.key))
-    # Homes that are spread evenly are seldom taken by the VMs that come next.
-    begin = int(position * GOLDEN * len(fleet.hosts)) % len(fleet.hosts)
-    best = _attempt(fleet, ordered, dead, lambda question: question.first_from(begin))
-    if not best.left:
-        return best
+    begin = _begin(fleet, position)
+    for avoided in (dead | hot, dead) if hot else (dead,):
+        best = _attempt(fleet, ordered, avoided, lambda question: question.first_from(begin))
+        if not best.left:
+            return best
     hopeless = {d.key for d in best.left if Question(fleet, d, without=dead).first() is None}
     hoped = [demand for demand in ordered if demand.key not in hopeless]
     left = tuple(demand for demand in ordered if demand.key in hopeless)
@@ -112,6 +144,11 @@ def _search(fleet: Fleet, position: int, wanted: Sequence[Demand]) -> Restart:
         best = _harder(fleet, hoped, dead)
         left = (*best.left, *left)
     return Restart(best.homes, left)
+
+
+def _begin(fleet: Fleet, position: int) -> int:
+    """Where a host's VMs first look for homes: spread evenly, these are seldom taken by VMs to come."""
+    return int(position * GOLDEN * len(fleet.hosts)) % len(fleet.hosts)
 
 
 def _harder(fleet: Fleet, ordered: list[Demand], dead: int) -> Restart:
