@@ -225,20 +225,18 @@ class _Search:
     def _spread(self, chain: Chain, index: int, to: int) -> None:
         """Let the step at `index` go to any host of `to`, one at a time.
 
-        Where it lacks nothing but room it is known at once who would have to leave first.
+        Where room is lacking it is known at once who would have to leave first, whatever else is wrong.
         """
         board, vm = self.board, chain.steps[index][0]
         self.effort.spend(1 + board.movers // ARRAYS)
         spare = self.depth - chain.moves
         others = {*(step[0] for step in chain.steps), *(o.vm for o in chain.opens)} - {NEWCOMER}
-        apart = board.with_room(vm) | (board.fleet.everything & ~board.keeping_groups(vm))
+        apart = board.with_room(vm)
         for position in (board.vm(other).position for other in others):
             apart |= 1 << position
         for _, position in chain.steps:
             if position != UNKNOWN:
                 apart |= 1 << position
-        if self._rules_shift(chain, vm):
-            apart = board.fleet.everything
         for position in positions(apart & to):
             self._push(chain.to(index, position))
         if spare > 0:
