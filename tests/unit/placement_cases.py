@@ -1,5 +1,6 @@
 """Clusters, demands and changes drawn by hypothesis, with everything that a rule can speak of."""
 
+import msgspec
 from hypothesis import strategies as st
 from placement_plain import GROUPED, allowed, has_room, some_nodes
 
@@ -109,6 +110,25 @@ def clusters(draw):
 @st.composite
 def new_demands(draw):
     return draw_demand(draw, "new", 8)
+
+
+@st.composite
+def preferring(draw):
+    """Roomy hosts with groups on them, and a VM that has soft rules alone."""
+    hosts = {
+        key: Host(key=key, cpu=99, memory=99, labels={"rack": draw(st.sampled_from(["r1", "r2", "r3"]))})
+        for key in HOSTS
+    }
+    claims = [
+        Claim(
+            demand=Demand(key=f"v{n}", cpu=1, memory=1, group=draw(st.sampled_from("gh"))),
+            host=draw(st.sampled_from(HOSTS)),
+        )
+        for n in range(draw(st.integers(0, 8)))
+    ]
+    rules = (msgspec.structs.replace(draw_rule(draw), hard=False) for _ in range(draw(st.integers(1, 4))))
+    group = draw(st.sampled_from([None, "g"]))
+    return Cluster(hosts, tuple(claims)), Demand(key="new", cpu=1, memory=1, group=group, rules=tuple(rules))
 
 
 @st.composite

@@ -200,3 +200,14 @@ def test_a_full_host_takes_what_needs_nothing():
     hosts = cluster([host("a", cpu=1, memory=1)], ("a", 1, 1))
     for algorithm in ("dot_product", "norm", "weight_balanced"):
         assert chosen(hosts, vm(cpu=0, memory=0), algorithm) == "a"
+
+
+@pytest.mark.parametrize("algorithm", ["best_fit", "norm", "dot_product"])
+def test_what_a_host_holds_beyond_what_it_has_counts_as_nothing_free(algorithm):
+    # a has lost the 9 gpus that its VM holds; for the rest it is the fuller one.
+    hosts = {each.key: each for each in (host("b", resources={"gpu": 1}), host("a"))}
+    held = Claim(demand=vm("v", 1, 1, resources={"gpu": 9}), host="a")
+    both = Claim(demand=vm("w", 1, 1, resources={"gpu": 1}), host="b")
+    lost = Cluster(hosts, (held, both))
+    assert chosen(lost, vm(), algorithm) == "b"
+    assert chosen(lost.with_claim(Claim(demand=vm("x"), host="a")), vm(), algorithm) == "a"

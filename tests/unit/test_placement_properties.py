@@ -5,7 +5,7 @@ import random
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placement_cases import ANY, CASES, LAST, NEW, SEEDS, clusters
+from placement_cases import ANY, CASES, LAST, NEW, SEEDS, clusters, preferring
 from placement_plain import allowed, candidates, cost_at, faults, free_on, takers
 
 from hpgreedy.model import Claim, Cluster, HostState
@@ -101,6 +101,18 @@ def test_what_is_refused_fits_nowhere_and_what_is_placed_breaks_the_least(
             assert others[answer.runner_up] == min(others.values())
         else:
             assert answer.runner_up is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(preferring(), ANY, SEEDS, LAST)
+def test_soft_rules_leave_the_hosts_that_break_the_least(case, algorithm, seed, last):
+    cluster, demand = case
+    least = candidates(cluster, demand)
+    fleet = Fleet(cluster)
+    assert [fleet.hosts[n].key for n in Question(fleet, demand).candidates] == least
+    answer = Placer(fleet).decide(demand, algorithm, seed=seed, last=last)
+    assert isinstance(answer, Placed)
+    assert answer.host in least
 
 
 @settings(max_examples=150, deadline=None)

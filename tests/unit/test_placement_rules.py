@@ -252,7 +252,21 @@ def test_soft_apart_counts_each_vm_of_the_group_so_that_it_spreads():
     held = [("h1", "web", ()), ("h2", "web", ()), ("h1", "web", ()), ("h3", "web", ()), ("h4", "web", ())]
     assert choice(racks(*held), rule("apart", hard=False)) == "h2"
     assert choice(racks(*held), rule("apart", scope="rack", hard=False)) == "h3"
-    assert choice(racks(*held), rule("together", hard=False)) == "h1"
+
+
+def test_soft_together_counts_each_vm_of_the_group_elsewhere():
+    held = [("h1", "web", ()), ("h3", "web", ()), ("h2", "web", ()), ("h3", "web", ())]
+    assert choice(racks(*held), rule("together", hard=False)) == "h3"
+    assert choice(racks(*held, ("h1", "web", ())), rule("together", scope="rack", hard=False)) == "h1"
+    assert choice(racks(*held[1:]), rule("together", scope="rack", hard=False)) == "h3"
+
+
+def test_weights_that_add_up_to_the_same_are_the_same():
+    def avoid(host, weight):
+        return Rule(kind=RuleKind.AVOID, hosts=frozenset({host}), hard=False, weight=weight)
+
+    broken = [avoid("h1", 0.1), avoid("h1", 0.2), avoid("h2", 0.3), avoid("h3", 0.3), avoid("h4", 0.3)]
+    assert choice(racks(), *broken) == choice(racks(), *reversed(broken)) == "h1"
 
 
 def numa(*claims, reserve=0):
