@@ -9,7 +9,7 @@ import msgspec
 from hpgreedy.model import Demand
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.records import VmRecord
-from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer
+from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer, notices
 from hpgreedy.placement.explain.answer import explain_answer
 from hpgreedy.placement.restart import admit
 from protocol.explanation import Explanation
@@ -61,6 +61,7 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
                 f"vms[{n}]",
                 details_of(placer.fleet, demand, answer),
             )
+        ctx.notes.extend(f"{spec.key}: {each}" for each in notices(placer.fleet, demand))
         if admitted.note:
             ctx.notes.append(admitted.note)
         why = explain_answer(placer.fleet, demand, answer, seed=number, last=last) if explained else None

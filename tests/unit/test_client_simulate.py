@@ -159,3 +159,11 @@ def test_as_text_and_with_an_address_before_it(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_default_is_the_placers(place: Simulate) -> None:
     assert place(SEED)[1]["algorithm"] == DEFAULT
+
+
+def test_a_name_that_nobody_has_in_a_soft_rule_is_noticed(place: Simulate) -> None:
+    soft = {"rule": "near", "label": {"sdd": "yes"}, "hard": False}
+    hosts = [{"id": 1, "cpu": 4, "memory": 8, "labels": {"ssd": "yes"}}]
+    code, _, err = place({"hosts": hosts, "vms": [{"id": "a", "cpu": 1, "memory": 1, "affinity": [soft]}]})
+    assert code == 0
+    assert "a: affinity[0].label names the label 'sdd', and no host has such a label" in err

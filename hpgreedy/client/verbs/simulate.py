@@ -12,7 +12,7 @@ from hpgreedy.client.explain import explanation
 from hpgreedy.client.grid import Grid
 from hpgreedy.client.session import Session
 from hpgreedy.model import Cluster, Demand, cluster_of
-from hpgreedy.placement import Batch, Fleet, Limits, Placed, Placer, known, place_all
+from hpgreedy.placement import Batch, Fleet, Limits, Placed, Placer, known, notices, place_all
 from hpgreedy.placement.explain.answer import explain_answer
 from hpgreedy.placement.words import count
 from protocol.explanation import Explanation
@@ -93,6 +93,8 @@ def place(
     found = read_cluster_file(file, simulation=True)
     with explained(file):
         cluster, waiting = cluster_of(found)
+    for sentence in _notices(cluster, waiting):
+        session.screen.notice(sentence)
     limits = Limits(packing_seconds=seconds, packing_rounds=MOST_ROUNDS, clock=time.monotonic)
     begun = time.perf_counter()
     batch = place_all(cluster, waiting, algorithm, seed=seed, limits=limits)
@@ -111,6 +113,12 @@ def place(
         raise OperationsFailedError(
             f"{len(answer.unplaced)} of {len(waiting)} VMs not placed; {first.vm}: {first.why}"
         )
+
+
+def _notices(cluster: Cluster, demands: tuple[Demand, ...]) -> list[str]:
+    ruled = [demand for demand in demands if demand.rules]
+    fleet = Fleet(Cluster(cluster.hosts)) if ruled else Fleet()
+    return [f"{demand.key}: {each}" for demand in ruled for each in notices(fleet, demand)]
 
 
 class _Ids:
