@@ -20,6 +20,7 @@ from protocol.commands import (
     DeleteImage,
     Destroy,
     FetchImage,
+    FinishIncoming,
     Inspect,
     Migrate,
     PrepareIncoming,
@@ -96,6 +97,7 @@ class Actions:
         self._table: dict[type[Args], Callable[[Any, Progress], msgspec.Struct | None]] = {
             Provision: self._provision,
             PrepareIncoming: self._prepare,
+            FinishIncoming: lambda args, _: self._finish(args),
             Start: lambda args, _: driver.runtime.start(args.uuid),
             Shutdown: lambda args, _: driver.runtime.shutdown(args.uuid, args.grace, args.force),
             Destroy: lambda args, _: driver.runtime.destroy(args.uuid, args.unless_running),
@@ -127,6 +129,10 @@ class Actions:
             )
         self._ensure(args.plan.image, args.plan.kernel_image)
         self._driver.mover.prepare(args.plan, args.copy)
+
+    def _finish(self, args: FinishIncoming) -> None:
+        if args.resume:
+            self._driver.runtime.resume(args.uuid)
 
     def _ensure(self, *images: ImageManifest | None) -> None:
         for image in images:

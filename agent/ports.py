@@ -30,7 +30,7 @@ ReadChunk = Callable[[str, ImageFile, int, int], bytes]
 
 
 class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a driver knows of its host once it is connected; the last two as in `protocol.messages.Hello`."""
+    """What a driver knows of its host once connected; the last three as in `protocol.messages.Hello`."""
 
     hypervisor_uuid: str
     accelerator: Accelerator
@@ -40,6 +40,7 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     migrate_uri: str
     cpu_models: tuple[str, ...] = ()
     numa: tuple[NumaFacts, ...] = ()
+    guards: dict[str, str] = {}
 
 
 class Runtime(Protocol):
@@ -56,6 +57,9 @@ class Runtime(Protocol):
 
     def destroy(self, uuid: str, unless_running: bool = False) -> None:
         """Stop a domain at once; with `unless_running` refuse when it runs."""
+
+    def resume(self, uuid: str) -> None:
+        """Let a domain that arrived paused go on; fine when it runs."""
 
     def remove(self, uuid: str, disks: bool) -> tuple[str, ...]:
         """Undefine a stopped domain and delete its own files; returns the deleted paths."""

@@ -132,6 +132,7 @@ class AgentService:
             offer_cpu=self._settings.driver.offer_cpu,
             numa=facts.numa,
             versions=facts.versions,
+            guards=facts.guards,
             highest_epoch=self._journal.highest_epoch(),
             agent_version=VERSION,
         )

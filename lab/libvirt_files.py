@@ -8,6 +8,7 @@ from pathlib import Path
 from lab.paths import cache_root
 
 PORT = 16509
+LOCKSPACE = "/var/lib/hpgreedy/pool/.locks"
 _CAPABILITIES = "var/cache/libvirt/qemu/capabilities"
 
 
@@ -40,7 +41,13 @@ remember_owner = 0
 migration_host = "{address}"
 keepalive_interval = 5
 keepalive_count = 5
+lock_manager = "lockd"
 """
+
+
+def lockd_conf() -> str:
+    """Return qemu-lockd.conf: locks lie in the pool, so that hosts which share it refuse each other."""
+    return f'file_lockspace_dir = "{LOCKSPACE}"\n'
 
 
 def write(host_data: Path, address: str, uuid: str) -> None:
@@ -49,6 +56,7 @@ def write(host_data: Path, address: str, uuid: str) -> None:
     etc.mkdir(parents=True, exist_ok=True)
     (etc / "libvirtd.conf").write_text(libvirtd_conf(address, uuid))
     (etc / "qemu.conf").write_text(qemu_conf(address))
+    (etc / "qemu-lockd.conf").write_text(lockd_conf())
 
 
 def is_primed() -> bool:

@@ -22,7 +22,7 @@ from lab.paths import LabPaths
 from lab.processes import Process, end
 from lab.state import LabState, lab_names, load, save
 
-_TOOLS = ("ip", "libvirtd", "virsh", "qemu-system-x86_64")
+_TOOLS = ("ip", "libvirtd", "virtlockd", "virsh", "qemu-system-x86_64")
 _OWN_FOLDERS = (
     "etc/libvirt",
     "etc/pki",
@@ -32,6 +32,7 @@ _OWN_FOLDERS = (
     "var/lib/hpgreedy",
 )
 _OWN_FILES = ("hosts", "hostname", "machine-id", "resolv.conf")
+_START_VIRTLOCKD = ["virtlockd", "--daemon", "--pid-file", "/run/virtlockd.pid"]
 _START_LIBVIRTD = ["libvirtd", "--listen", "--daemon", "--pid-file", "/run/libvirtd.pid"]
 
 
@@ -243,6 +244,7 @@ def _await_ready(host: str, starter: "subprocess.Popen[str]") -> None:
 
 def _start_all_libvirtd(state: LabState) -> None:
     hosts = state.host_names
+    run_together([enter(state, host, _START_VIRTLOCKD) for host in hosts])
     if not libvirt_files.is_primed():
         first, *hosts = hosts
         run_together(start_libvirtd_commands(state, [first]))

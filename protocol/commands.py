@@ -5,7 +5,7 @@ Every action is idempotent: it brings about a state and succeeds at once when th
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -97,20 +97,35 @@ class Remove(Args, frozen=True, kw_only=True):
 class PrepareIncoming(Args, frozen=True, kw_only=True):
     """Make a host ready to receive a live migration: images, and with `copy` empty overlays and seed.
 
-    A copy is refused by a host whose storage is one of `source_storage`.
+    A copy is refused by a host whose storage is one of `source_storage`. Until `open_until` (coordinator's
+    clock) the host's libvirt and migration ports take connections from `source_addresses`.
     """
 
     action: ClassVar[str] = "prepare_incoming"
     plan: VmPlan
     copy: bool
     source_storage: tuple[ShortText, ...] = ()
+    source_addresses: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)] = ()
+    open_until: float = 0.0
+
+
+class FinishIncoming(Args, frozen=True, kw_only=True):
+    """A live migration to this host is over and its source is gone: close the ports that were opened for it
+    and, with `resume`, let the domain go on if it arrived paused. Fine when it runs.
+    """
+
+    action: ClassVar[str] = "finish_incoming"
+    uuid: Uuid
+    resume: bool = False
 
 
 class Migrate(Args, frozen=True, kw_only=True):
     """Live-migrate to the host at `target_uri` (peer-to-peer, persistent there, undefined here).
 
     `copy` copies the disks too. `bandwidth_mib` 0 = unlimited. `max_downtime_ms` is set once it runs. `numa`
-    are the target's nodes that a pinned domain is pinned to from then on; empty for one that floats.
+    are the target's nodes that a pinned domain is pinned to from then on; empty for one that floats. With
+    `hold` the domain arrives paused and goes on only once it is gone from here, for no lock would keep it
+    from running at both ends: the source's host lets it go on, or else a `FinishIncoming`.
     """
 
     action: ClassVar[str] = "migrate"
@@ -120,6 +135,7 @@ class Migrate(Args, frozen=True, kw_only=True):
     copy: bool
     max_downtime_ms: int = 300
     bandwidth_mib: int = 0
+    hold: bool = False
     numa: tuple[NumaFacts, ...] = ()
 
 
@@ -169,12 +185,15 @@ class DeleteImage(Args, frozen=True, kw_only=True):
 
 
 class Inspected(Args, frozen=True, kw_only=True):
-    """`present` False = this host's libvirt does not know the domain; `job` = a migration is running."""
+    """`present` False = this host's libvirt does not know the domain; `job` = a migration is running;
+    `handed_over` = it stands still because of a migration whose end libvirt has not heard of.
+    """
 
     present: bool
     state: DomainState | None = None
     persistent: bool = False
     job: bool = False
+    handed_over: bool = False
 
 
 class ConsoleText(Args, frozen=True, kw_only=True):
@@ -211,8 +230,8 @@ class DeletedDisks(Args, frozen=True, kw_only=True):
 ACTIONS: dict[str, type[Args]] = {
     kind.action: kind
     for kind in (
-        Provision, Start, Shutdown, Destroy, Remove, PrepareIncoming, Migrate, AbortMigration, Inspect,
-        ConsoleLog, Adopt, FetchImage, DeleteImage,
+        Provision, Start, Shutdown, Destroy, Remove, PrepareIncoming, FinishIncoming, Migrate, AbortMigration,
+        Inspect, ConsoleLog, Adopt, FetchImage, DeleteImage,
     )
 }  # fmt: skip
 

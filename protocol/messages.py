@@ -103,10 +103,12 @@ class NumaFacts(Message, frozen=True, kw_only=True):
 
 
 class Hello(Message, frozen=True, kw_only=True):
-    """An agent after each connect. `boot_id` changes with each start of the agent.
+    """An agent after each connect. `boot_id` changes with each start of the agent. `address` is where other
+    hosts reach it, `addresses` are all that its own connections may come from.
 
     `cpu_models` are the CPU models that guests can be given here, from the poorest to the richest; where the
     operator capped them, `offer_cpu` is the cap. `numa` has the nodes in the order of their numbers.
+    `guards` names what keeps VMs and the traffic between hosts from harm: "on", or "off: " and why.
     """
 
     host_id: Uuid
@@ -115,6 +117,7 @@ class Hello(Message, frozen=True, kw_only=True):
     hypervisor: ShortText
     hypervisor_uuid: Uuid
     address: ShortText
+    addresses: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)] = ()
     migrate_uri: LongText
     capacity: Capacity
     accelerator: Accelerator
@@ -126,6 +129,7 @@ class Hello(Message, frozen=True, kw_only=True):
     offer_cpu: ShortText = ""
     numa: tuple[NumaFacts, ...] = ()
     versions: dict[str, str] = {}
+    guards: dict[ShortText, LongText] = {}
     highest_epoch: Epoch = 0
     agent_version: ShortText = ""
 

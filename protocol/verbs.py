@@ -103,6 +103,7 @@ class HostView(Answer, frozen=True, kw_only=True):
     accelerator: str
     accelerator_reason: str
     versions: dict[str, str] = {}
+    guards: dict[str, str] = {}
     labels: dict[str, str] = {}
     resources: dict[str, int] = {}
     pools: tuple[dict[str, Any], ...] = ()

@@ -138,6 +138,7 @@ def host_facts(host: HostView, now: float) -> Grid:
         ("hypervisor", f"{host.hypervisor} ({host.hypervisor_uuid})"),
         ("guests run by", f"{host.accelerator}: {host.accelerator_reason}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in sorted(host.versions.items()))),
+        *((name, state) for name, state in sorted(host.guards.items())),
         ("labels", _labels(host.labels)),
         ("resources", ", ".join(f"{name} {count}" for name, count in sorted(host.resources.items()))),
         ("pools", ", ".join(f"{pool.get('name', '?')} at {pool.get('path', '?')}" for pool in host.pools)),

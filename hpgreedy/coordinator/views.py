@@ -176,6 +176,7 @@ def host_view(world: World, name: str, now: Now, fleet: Fleet) -> HostView:
         accelerator=hello.accelerator.kind,
         accelerator_reason=hello.accelerator.reason,
         versions=hello.versions,
+        guards=hello.guards,
         labels=hello.labels,
         resources=host.resources,
         pools=tuple(msgspec.to_builtins(pool) for pool in world.pools(name)),

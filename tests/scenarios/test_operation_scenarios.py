@@ -161,6 +161,7 @@ class Player:
         self.answer(target, ok=True, data={"present": True, "state": "running", "persistent": True})
         self.answer(source, ok=True, data={})
         self.answer(source, ok=True, data={})
+        self.answer(target, ok=True, data={})
         self.report(source, {key: state for key, state in self.shown[source].items() if key != vm})
         self.report(target, {**self.shown[target], vm: "running"})
 
@@ -184,6 +185,10 @@ class Player:
                 for position, host in fleet.standing_hosts():
                     used = fleet.used(position)
                     self.log.append(f"{host.key}: {used.cpu} cpus, {used.memory} MiB held")
+            case "holds":
+                for tell in self.outstanding:
+                    asked = [word for word in ("hold", "resume") if tell.waiting.args.get(word)]
+                    self.log.append(f"{tell.host} is told: {tell.waiting.action} {asked}")
             case "places":
                 for tell in self.outstanding:
                     plan, numa = tell.waiting.args.get("plan", {}), tell.waiting.args.get("numa", [])
@@ -256,7 +261,10 @@ class Player:
                 case "drain", [host]:
                     draining = msgspec.structs.replace(self.world.hosts[host], draining=True)
                     self._act(lambda ctx: ctx.put_host(draining))
-                case (("show-vms" | "show-claims" | "show-places" | "show-queue" | "show-losses"), []):
+                case (
+                    ("show-vms" | "show-claims" | "show-places" | "show-holds" | "show-queue" | "show-losses"),
+                    [],
+                ):
                     self.show(verb.removeprefix("show-"))
                 case _:
                     raise AssertionError(f"unknown step {verb} {args}")

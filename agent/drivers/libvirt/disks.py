@@ -7,9 +7,9 @@ import uuid as uuids
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.drivers.libvirt import names
+from agent.drivers.libvirt import locks, names
 from agent.drivers.libvirt.domain_xml import root_wanted, seed_wanted
-from agent.drivers.libvirt.files import header_of, held_by_qemu, write_durably
+from agent.drivers.libvirt.files import header_of, held_by_qemu, held_by_virtlockd, write_durably
 from agent.drivers.libvirt.seed import seed_files, seed_iso
 from agent.drivers.libvirt.storage_xml import volume_xml
 from protocol.commands import CommandError, VmPlan
@@ -74,6 +74,7 @@ class Disks:
         with self._link.use(f"deleting the disks of {uuid}"):
             found = sorted(path for path in self._storage.path.iterdir() if names.belongs_to(uuid, path.name))
             self._refuse_held(found, uuid)
+            found += _leases(self._storage.path, uuid)
             for path in found:
                 path.unlink(missing_ok=True)
             deleted = [str(path) for path in found]
@@ -140,6 +141,20 @@ class Disks:
                 f"{', '.join(held)} of VM {who} is open in a running QEMU, on this host or another that "
                 "shares the storage; nothing was deleted",
             )
+
+
+def _leases(pool: Path, uuid: str) -> list[Path]:
+    lockspace = locks.look(pool).lockspace
+    lease = None if lockspace is None else lockspace / uuid
+    if lease is None or not lease.is_file():
+        return []
+    if held_by_virtlockd(lease):
+        raise CommandError(
+            "busy",
+            f"the lease of VM {uuid} is held by a running VM, on this host or another that shares the "
+            "storage; nothing was deleted",
+        )
+    return [lease]
 
 
 def _check_base(path: Path, base: Path | None, plan: VmPlan) -> None:

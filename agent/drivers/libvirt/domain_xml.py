@@ -24,13 +24,15 @@ class HostContext(msgspec.Struct, frozen=True, kw_only=True):
     """What of the host enters a domain's XML.
 
     `direct_io` = the pool's file system takes O_DIRECT. `bridge` or `network` is where a card goes that
-    names neither; both None = there is no default.
+    names neither; both None = there is no default. `lockspace` is the folder in
+    which libvirt locks leases, None = it locks none.
     """
 
     kind: Literal["kvm", "qemu"]
     pool: Path
     direct_io: bool
     terms: Terms
+    lockspace: Path | None = None
     bridge: str | None = None
     network: str | None = None
 
@@ -137,6 +139,7 @@ def _devices(plan: VmPlan, host: HostContext) -> Any:
         E.controller({"type": "usb", "model": "none"}),
         E.controller({"type": "virtio-serial", "index": "0"}),
         *(_card(*nic) for nic in planned_nics(plan, host)),
+        *_lease(plan, host),
         *_consoles(plan.uuid),
         E.channel({"type": "unix"}, E.target({"type": "virtio", "name": "org.qemu.guest_agent.0"})),
         E.video(E.model({"type": "none"})),
@@ -166,6 +169,24 @@ def _disks(plan: VmPlan, host: HostContext) -> list[Any]:
 def root_wanted(plan: VmPlan) -> bool:
     """Whether the VM has a disk that is an overlay over its image."""
     return plan.image is not None and plan.image.file("disk") is not None
+
+
+def lease_wanted(plan: VmPlan) -> bool:
+    """Whether no disk of the VM can carry the lock that keeps it from running twice."""
+    return not root_wanted(plan) and not plan.spec.disks
+
+
+def _lease(plan: VmPlan, host: HostContext) -> list[Any]:
+    if host.lockspace is None or not lease_wanted(plan):
+        return []
+    # libvirt puts the two together, and the folder must be the lockspace of qemu-lockd.conf.
+    return [
+        E.lease(
+            E.lockspace(host.lockspace.name),
+            E.key(plan.uuid),
+            E.target({"path": str(host.lockspace.parent)}),
+        )
+    ]
 
 
 def _disk(host: HostContext, volume: str, number: int) -> Any:

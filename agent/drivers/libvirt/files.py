@@ -72,12 +72,21 @@ def takes_direct_io(folder: Path) -> bool:
 
 def held_by_qemu(path: Path) -> bool:
     """Whether a QEMU has the file open, here or on a host that locks through the same file system."""
+    return _locked(path, _QEMU_LOCKS_FROM, _QEMU_LOCKS)
+
+
+def held_by_virtlockd(path: Path) -> bool:
+    """Whether a running VM holds this lease, here or on a host that locks through the same file system."""
+    return _locked(path, 0, 1)
+
+
+def _locked(path: Path, start: int, length: int) -> bool:
     try:
         fd = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        ask = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _QEMU_LOCKS_FROM, _QEMU_LOCKS, 0)
+        ask = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
         answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, ask)
     except OSError:
         # A file system without locks cannot say.

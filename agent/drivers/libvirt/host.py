@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import libvirt
 
-from agent.drivers.libvirt import accelerator, cpu_models, errors, links, names, networks, numa_xml
+from agent.drivers.libvirt import accelerator, cpu_models, errors, links, locks, names, networks, numa_xml
 from agent.drivers.libvirt.connection import Connection
 from agent.drivers.libvirt.domain_xml import ARCH, MACHINE, HostContext
 from agent.drivers.libvirt.metadata import parse_xml
@@ -64,6 +64,7 @@ class Host:
                 migrate_uri=uri,
                 cpu_models=terms.cpu_models,
                 numa=terms.numa,
+                guards={"locks": _on_or(locks.look(self._storage.path).problem)},
             )
 
     def context(self, handle: Any) -> HostContext:
@@ -77,6 +78,7 @@ class Host:
             kind=_guest_kind(chosen),
             terms=terms,
             pool=self._storage.path,
+            lockspace=locks.look(self._storage.path).lockspace,
             direct_io=self._storage.direct_io(),
             bridge=self._settings.bridge,
             network=network,
@@ -130,6 +132,10 @@ def _qemu_version(handle: Any) -> int:
         raise CommandError(
             "hypervisor_down", f"libvirt runs and finds no QEMU: {error}; install qemu-system-x86"
         ) from error
+
+
+def _on_or(problem: str) -> str:
+    return f"off: {problem}" if problem else "on"
 
 
 def _version(number: int) -> str:

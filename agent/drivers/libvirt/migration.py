@@ -6,15 +6,18 @@ peer-to-peer migration goes on in libvirtd when the caller dies.
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import libvirt
 
-from agent.drivers.libvirt import errors, mounts, names
+from agent.drivers.libvirt import errors, mounts, names, states
 from agent.drivers.libvirt.connection import open_connection, translated
-from agent.drivers.libvirt.lookup import existing_domain
+from agent.drivers.libvirt.lookup import domain_by_uuid, existing_domain
 from agent.drivers.libvirt.numa_xml import repinned
+from agent.drivers.libvirt.runtime import resume_paused
 from agent.drivers.libvirt.storage import Storage
 from protocol.commands import CommandError, Migrate
 
@@ -29,6 +32,33 @@ _WRITTEN_ANEW = (
     (libvirt.VIR_MIGRATE_PARAM_DEST_XML, libvirt.VIR_DOMAIN_XML_MIGRATABLE),
     (libvirt.VIR_MIGRATE_PARAM_PERSIST_XML, libvirt.VIR_DOMAIN_XML_INACTIVE),
 )
+
+
+@contextlib.contextmanager
+def connected_ahead(order: Migrate, running: bool = True) -> Iterator[Any | None]:
+    """A connection to the target of a domain that is held, so that it need not be made while the guest stands
+    still; None when it is not to be had, or the domain did not run and so is to stay paused.
+    """
+    target = None
+    if order.hold and running:
+        with contextlib.suppress(CommandError):
+            target = open_connection(order.target_uri)
+    try:
+        yield target
+    finally:
+        if target is not None:
+            target.close()
+
+
+def let_go_on(order: Migrate, target: Any | None) -> None:
+    """Have a domain that has left here and was held go on at the target.
+
+    Where that fails, the coordinator has the target's agent do it a little later.
+    """
+    with contextlib.suppress(libvirt.libvirtError):
+        domain = None if target is None else domain_by_uuid(target, order.uuid)
+        if domain is not None:
+            resume_paused(domain)
 
 
 class MigrationCall:
@@ -51,7 +81,12 @@ class MigrationCall:
             try:
                 doing = f"migrating domain {self._order.uuid} to {self._order.target_uri}"
                 with translated(self._uri, handle, doing):
-                    self._migrate(existing_domain(handle, self._order.uuid))
+                    domain = existing_domain(handle, self._order.uuid)
+                    running = domain.state()[0] == states.RUNNING
+                    with connected_ahead(self._order, running) as target:
+                        self._migrate(domain)
+                        # Success means that the source's QEMU is gone: only now may it run there.
+                        let_go_on(self._order, target)
             finally:
                 handle.close()
         except CommandError as error:
@@ -73,6 +108,7 @@ class MigrationCall:
                 xml = domain.XMLDesc(which | libvirt.VIR_DOMAIN_XML_SECURE)
                 parameters[name] = repinned(xml, order.numa)
         flags = _FLAGS | (libvirt.VIR_MIGRATE_NON_SHARED_INC if order.copy else 0)
+        flags |= libvirt.VIR_MIGRATE_PAUSED if order.hold else 0
         try:
             domain.migrateToURI3(order.target_uri, parameters, flags)
         except libvirt.libvirtError as error:

@@ -18,10 +18,10 @@ from agent.drivers.libvirt.domain_read import read_domain
 from agent.drivers.libvirt.events import Event, EventSink, JobEnd, MigrationPass
 from agent.drivers.libvirt.host import Host
 from agent.drivers.libvirt.lookup import domain_by_uuid, existing_domain, job_stats
-from agent.drivers.libvirt.migration import MigrationCall
+from agent.drivers.libvirt.migration import MigrationCall, connected_ahead, let_go_on
 from agent.drivers.libvirt.networks import require_networks
 from agent.drivers.libvirt.progress import is_outgoing, migrated, progress_of
-from agent.drivers.libvirt.runtime import defined_for
+from agent.drivers.libvirt.runtime import defined_for, make_wanted_lease
 from agent.drivers.libvirt.storage import Storage
 from agent.ports import DriverSettings
 from agent.terms import refuse_mispinned, refuse_unfit
@@ -100,6 +100,8 @@ class LibvirtMover:
             refuse_unfit(plan, context.terms)
             require_networks(plan, context, handle)
         self._storage.ensure()
+        with self._link.use(f"preparing for VM {plan.spec.key}"):
+            make_wanted_lease(plan, context)
         if copy:
             self._disks.make_empty(plan)
         else:
@@ -122,7 +124,7 @@ class LibvirtMover:
         last = self._watch(order, call, progress)
         if call is not None and call.error is None:
             return migrated(self._ends.wait(order.uuid, _SETTLE_SECONDS), last)
-        return self._judge(order.uuid, name, last, call.error if call is not None else None)
+        return self._judge(order, name, last, call.error if call is not None else None)
 
     def abort(self, uuid: str) -> None:
         """Abort a migration away from here; fine when none runs."""
@@ -202,10 +204,16 @@ class LibvirtMover:
                     adjusted = True
             return stats, adjusted
 
-    def _judge(self, uuid: str, name: str, last: MigrationProgress, error: CommandError | None) -> Migrated:
+    def _judge(
+        self, order: Migrate, name: str, last: MigrationProgress, error: CommandError | None
+    ) -> Migrated:
         """The end of a migration whose call failed or was not ours: only where the domain is now counts."""
+        uuid = order.uuid
         state = self._settled_state(uuid)
         if state == "not here" and error is None:
+            # Begun by an agent that is gone: what it would have done at the end is to be done here.
+            with connected_ahead(order) as target:
+                let_go_on(order, target)
             return migrated(self._ends.wait(uuid, _SETTLE_SECONDS), last)
         why = error.message if error is not None else f"migrating VM {name} away ended without success"
         code = error.code if error is not None else "failed"

@@ -9,6 +9,7 @@ from protocol.spec import ImageFile, ImageManifest
 CONSOLE_FOLDER = Path("/var/log/libvirt/qemu")
 STORAGE_MARKER = ".hpgreedy-storage"
 PARTIAL = ".part"
+LOCKSPACE = ".locks"
 
 
 def root_disk(uuid: str) -> str:

@@ -12,8 +12,9 @@ from agent.drivers.libvirt.connection import Connection
 from agent.drivers.libvirt.consoles import tail
 from agent.drivers.libvirt.disks import Disks
 from agent.drivers.libvirt.domain_read import derived_spec, read_domain
-from agent.drivers.libvirt.domain_xml import domain_xml
+from agent.drivers.libvirt.domain_xml import HostContext, domain_xml, lease_wanted
 from agent.drivers.libvirt.host import Host
+from agent.drivers.libvirt.locks import make_lease
 from agent.drivers.libvirt.lookup import domain_by_name, domain_by_uuid, existing_domain, job_stats
 from agent.drivers.libvirt.metadata import NAMESPACE, PREFIX, metadata_xml
 from agent.drivers.libvirt.networks import require_networks
@@ -52,6 +53,7 @@ class LibvirtRuntime:
             xml = domain_xml(plan, context)
             require_networks(plan, context, handle)
             self._disks.make(plan)
+            make_wanted_lease(plan, context)
             handle.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
     def start(self, uuid: str) -> None:
@@ -98,6 +100,17 @@ class LibvirtRuntime:
             raise CommandError("refused", f"domain {uuid} runs on this host; it was not stopped")
         with self._link.use(f"stopping domain {uuid}") as handle:
             _destroy(existing_domain(handle, uuid))
+
+    def resume(self, uuid: str) -> None:
+        """Let a domain that arrived paused go on; fine when it runs."""
+        with self._link.use(f"resuming domain {uuid}") as handle:
+            domain = existing_domain(handle, uuid)
+            _refuse_incoming(domain)
+            resume_paused(domain)
+            if not domain.isActive():
+                raise CommandError(
+                    "refused", f"VM {domain.name()} does not run on this host, so it cannot go on; start it"
+                )
 
     def remove(self, uuid: str, disks: bool) -> tuple[str, ...]:
         """Undefine a domain that does not run; with `disks` delete its files too. Fine when it is gone."""
@@ -177,6 +190,23 @@ def defined_for(handle: Any, plan: VmPlan) -> Any | None:
     return domain
 
 
+def make_wanted_lease(plan: VmPlan, context: HostContext) -> None:
+    """Have the file of the VM's lease, where it has one."""
+    if context.lockspace is not None and lease_wanted(plan):
+        make_lease(context.lockspace, plan.uuid)
+
+
+def resume_paused(domain: Any) -> None:
+    """Let a paused domain go on; another may be doing so at the same time."""
+    if domain.state()[0] != states.PAUSED:
+        return
+    try:
+        domain.resume()
+    except libvirt.libvirtError:
+        if domain.state()[0] == states.PAUSED:
+            raise
+
+
 def stamp_domain(domain: Any, xml: str) -> None:
     """Write our metadata into the running domain and its definition, which are separate."""
     flags = (libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0) | (
@@ -197,6 +227,7 @@ def _inspected(domain: Any) -> Inspected:
         present=True,
         state=states.domain_state(state, reason, persistent=persistent, outgoing=outgoing),
         persistent=persistent,
+        handed_over=persistent and states.handed_over(state, reason),
         job=running and operation in (states.OPERATION_MIGRATION_OUT, states.OPERATION_MIGRATION_IN),
     )
 

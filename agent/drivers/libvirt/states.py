@@ -8,7 +8,7 @@ from protocol.messages import DomainState
 
 RUNNING, BLOCKED, PAUSED, SHUTDOWN, SHUTOFF, CRASHED, SUSPENDED = 1, 2, 3, 4, 5, 6, 7
 PAUSED_MIGRATION = 2
-SHUTOFF_CRASHED = 3
+SHUTOFF_CRASHED, SHUTOFF_MIGRATED = 3, 4
 
 JOB_BOUNDED, JOB_UNBOUNDED = 1, 2
 OPERATION_MIGRATION_IN, OPERATION_MIGRATION_OUT = 4, 5
@@ -47,6 +47,11 @@ def domain_state(state: int, reason: int, *, persistent: bool, outgoing: bool) -
     if state == PAUSED:
         return "incoming" if reason == PAUSED_MIGRATION and not persistent else "paused"
     return "paused" if state == SUSPENDED else "running"
+
+
+def handed_over(state: int, reason: int) -> bool:
+    """Whether the domain stands still because its migration away was done here as far as libvirt knows."""
+    return (state, reason) in ((PAUSED, PAUSED_MIGRATION), (SHUTOFF, SHUTOFF_MIGRATED))
 
 
 def event_words(event: int, detail: int) -> tuple[str, str]:

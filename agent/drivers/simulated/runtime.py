@@ -117,6 +117,17 @@ class SimRuntime:
         self._host.check()
         self._stop(uuid)
 
+    def resume(self, uuid: str) -> None:
+        """Let it go on when it is paused."""
+        host = self._host
+        host.check()
+        with host.world.changing():
+            domain = host.domain(uuid)
+            if not domain.active:
+                raise CommandError("refused", f"{domain.name} does not run here, so it cannot go on")
+            if domain.state == "paused":
+                host.folder.write(msgspec.structs.replace(domain, state="running"))
+
     def remove(self, uuid: str, disks: bool) -> tuple[str, ...]:
         """Undefine it and delete its files."""
         host = self._host

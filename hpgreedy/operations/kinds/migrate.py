@@ -12,12 +12,18 @@ from hpgreedy.operations.context import Context
 from hpgreedy.operations.kinds.base import MAX_TRIES, Kind, complete, fail, passing, proceed, vm_of
 from hpgreedy.operations.kinds.recheck import WAITED_FOR, broken_rule
 from hpgreedy.operations.records import OperationRecord, Waiting
-from protocol.commands import Destroy, Inspect, Inspected, Migrate, PrepareIncoming, Remove
+from protocol.commands import Destroy, FinishIncoming, Inspect, Inspected, Migrate, PrepareIncoming, Remove
 from protocol.messages import CommandResult
 from protocol.spec import SpecError, decode_spec, encode_spec
 
 LOUD_AFTER = 15
 """Looks at a domain that stands at both ends before an operator is told."""
+
+
+NOTHING_TO_FINISH = ("not_found", "refused", "bad_arguments")
+"""Answers of a target where the VM has stopped since, or of an agent that knows no such command."""
+OPEN_FOR = 2
+"""Times `migration_ttl` that the target's ports stay open: it may begin that late and take as long."""
 
 
 class Verdict(enum.StrEnum):
@@ -32,15 +38,19 @@ class Verdict(enum.StrEnum):
     NOWHERE = "nowhere"
 
 
-def verdict(source: Inspected, target: Inspected) -> Verdict:
-    """Decide from what both hosts' libvirt show now, never from what a call returned."""
+def verdict(source: Inspected, target: Inspected, held: bool = False) -> Verdict:
+    """Decide from what both hosts' libvirt show now, never from what a call returned.
+
+    One that was `held` stands still at the target when all of it has arrived, until the source's is gone.
+    """
     if source.job:
         return Verdict.FOLLOW
     if target.state == "running":
         return Verdict.BOTH if source.state == "running" else Verdict.AT_TARGET
     if source.state == "running":
         return Verdict.AT_SOURCE
-    if target.present and target.persistent and not source.present:
+    waits = held and target.state == "paused" and source.handed_over
+    if target.present and target.persistent and (waits or not source.present):
         return Verdict.AT_TARGET
     if source.state in ("paused", "outgoing") or target.state in ("paused", "incoming"):
         return Verdict.HAND_OVER
@@ -56,7 +66,14 @@ def _prepare(ctx: Context, op: OperationRecord) -> OperationRecord:
         )
     plan = vm.plan(meta.cluster, meta.site, ends_of(op)[_target(op)])
     storage = tuple(sorted(ctx.world.storage_ids(_source(op))))
-    order = PrepareIncoming(plan=plan, copy=_copies(op), source_storage=storage)
+    source = ctx.world.hosts[_source(op)].hello
+    order = PrepareIncoming(
+        plan=plan,
+        copy=_copies(op),
+        source_storage=storage,
+        source_addresses=source.addresses,
+        open_until=ctx.now.wall + OPEN_FOR * ctx.world.settings.migration_ttl,
+    )
     return ctx.tell(op, _target(op), order, ttl=ctx.world.settings.migration_ttl)
 
 
@@ -97,6 +114,8 @@ def _not_yet(ctx: Context, op: OperationRecord) -> OperationRecord | None:
 def _execute(ctx: Context, op: OperationRecord) -> OperationRecord:
     vm, target = vm_of(ctx, op), ctx.world.hosts[_target(op)].hello
     nodes = ends_of(op)[_target(op)]
+    held = _copies(op) or not all(_locks(ctx, host) for host in (_source(op), _target(op)))
+    op = ctx.put_operation(msgspec.structs.replace(op, args={**op.args, "held": held}))
     order = Migrate(
         uuid=vm.uuid,
         target_uri=target.migrate_uri,
@@ -104,6 +123,7 @@ def _execute(ctx: Context, op: OperationRecord) -> OperationRecord:
         copy=_copies(op),
         max_downtime_ms=vm.spec.max_downtime,
         bandwidth_mib=int(op.args.get("bandwidth", 0)),
+        hold=held,
         numa=tuple(fact for fact in target.numa if fact.node in nodes),
     )
     return ctx.tell(op, _source(op), order, ttl=ctx.world.settings.migration_ttl)
@@ -137,7 +157,7 @@ def _seen(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandRe
         return op
     source = decode_spec(seen["source"], Inspected)
     target = decode_spec(seen["target"], Inspected)
-    return _decide(ctx, op, verdict(source, target))
+    return _decide(ctx, op, verdict(source, target, _held(op)))
 
 
 def _decide(ctx: Context, op: OperationRecord, found: Verdict) -> OperationRecord:
@@ -206,12 +226,30 @@ def _cleared(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
     if waiting.action == Destroy.action:
         return ctx.tell(op, waiting.host, Remove(uuid=vm_of(ctx, op).uuid, disks=_copies(op)))
     if op.state == "finishing":
-        return complete(ctx, msgspec.structs.replace(op, error=""), f"it runs on {op.target}")
+        order = FinishIncoming(uuid=vm_of(ctx, op).uuid, resume=_held(op))
+        return ctx.tell(op, _target(op), order, tag="-end")
     return fail(ctx, op, op.error)
+
+
+def _finished(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if waiting.action != FinishIncoming.action:
+        return _cleared(ctx, op, waiting, result)
+    if not result.ok and result.code not in NOTHING_TO_FINISH:
+        return ctx.retry(op, f"tried again: {result.error}")
+    return complete(ctx, msgspec.structs.replace(op, error=""), f"it runs on {op.target}")
 
 
 def _copies(op: OperationRecord) -> bool:
     return bool(op.args.get("copy", False))
+
+
+def _held(op: OperationRecord) -> bool:
+    return bool(op.args.get("held", False))
+
+
+def _locks(ctx: Context, host: str) -> bool:
+    """Whether libvirt on that host refuses to run a VM that runs elsewhere."""
+    return ctx.world.hosts[host].hello.guards.get("locks") == "on"
 
 
 def _source(op: OperationRecord) -> str:
@@ -236,7 +274,7 @@ KIND = Kind(
         "preparation": _prepared,
         "execution": _executed,
         "verification": _seen,
-        "finishing": _cleared,
+        "finishing": _finished,
         "rolling_back": _cleared,
     },
 )
