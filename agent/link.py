@@ -18,6 +18,7 @@ from protocol.codec import CodecError, Incoming, decode, encode, new_id
 from protocol.commands import CommandError
 from protocol.liveness import Liveness
 from protocol.messages import (
+    CertificateIssued,
     Command,
     Hello,
     ImageData,
@@ -38,7 +39,7 @@ IMAGE_CHUNK = 256 * 1024
 HELLO_EVERY = 1.0
 CONNECT_ANEW_AFTER = 6.0
 SILENT_INTERVALS = 3
-_IMAGE_TRY, _IMAGE_TOTAL = 10.0, 60.0
+_ASK_TRY, _IMAGE_TOTAL = 10.0, 60.0
 _TICK = 0.25
 _REMEMBERED = 64
 
@@ -122,21 +123,28 @@ class Link:
 
         return read
 
-    async def read_image(self, image: str, file: ImageFile, offset: int, length: int) -> bytes:
-        """A piece of an image's file from the coordinator. Raises CommandError."""
-        message = ImageRead(image=image, sha256=file.sha256, offset=offset, length=length)
+    async def ask(self, message: Message, seconds: float) -> Message | None:
+        """The coordinator's answer, a Refused included; None when there was none within `seconds`."""
         number = new_id()
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._answers[number] = future
-        end = self._steady() + _IMAGE_TOTAL
+        end = self._steady() + seconds
         try:
             while self._steady() < end:
                 sent = await self.send(message, number)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_IMAGE_TRY if sent else 0.5):
-                        return _image_data(await asyncio.shield(future), image)
+                    async with asyncio.timeout(min(_ASK_TRY, seconds) if sent else 0.5):
+                        return await asyncio.shield(future)
         finally:
             self._answers.pop(number, None)
+        return None
+
+    async def read_image(self, image: str, file: ImageFile, offset: int, length: int) -> bytes:
+        """A piece of an image's file from the coordinator. Raises CommandError."""
+        message = ImageRead(image=image, sha256=file.sha256, offset=offset, length=length)
+        answer = await self.ask(message, _IMAGE_TOTAL)
+        if answer is not None:
+            return _image_data(answer, image)
         raise CommandError(
             "timeout",
             f"image {image}: the coordinator gave no answer within {_IMAGE_TOTAL:g} s; nothing was kept",
@@ -194,7 +202,7 @@ class Link:
                 await self._listener.acknowledged(number)
             case Refused(code="hello_first") as refused:
                 self._refused(refused)
-            case (ImageData() | Refused()) as answer if re in self._answers:
+            case (ImageData() | CertificateIssued() | Refused()) as answer if re in self._answers:
                 if not self._answers[re].done():
                     self._answers[re].set_result(answer)
             case Refused() as refused:

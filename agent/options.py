@@ -90,10 +90,11 @@ TABLE = OptionTable(
             help="libvirt network of network cards that name none (default: the hypervisor's own default)",
         ),
         "migration-transport": Option(
-            parse=values.choice("ssh", "tcp"),
-            default="ssh",
-            metavar="ssh|tcp",
-            help="how libvirt reaches other hosts",
+            parse=values.choice("tls", "ssh", "tcp"),
+            default="tls",
+            metavar="tls|ssh|tcp",
+            help="how libvirt reaches other hosts; with ssh the memory of a moving VM is not encrypted, with "
+            "tcp nothing is",
         ),
         "accelerator": Option(
             parse=values.choice("auto", "kvm", "qemu"),

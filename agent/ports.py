@@ -151,7 +151,7 @@ class DriverSettings(msgspec.Struct, frozen=True, kw_only=True):
     state: Path
     pool: str = "hpgreedy"
     pool_path: Path = Path("/var/lib/hpgreedy/pool")
-    migration_transport: str = "ssh"
+    migration_transport: str = "tls"
     bridge: str | None = None
     network: str | None = None
     accelerator: str = "auto"

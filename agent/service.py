@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from agent.actions import Actions
 from agent.capacity import Machine, offer
 from agent.clock import CoordinatorClock
+from agent.drivers.simulated.uri import is_simulated
 from agent.errors import AgentError
 from agent.executor import Executor
 from agent.hypervisor import Hypervisor
@@ -24,10 +25,18 @@ from protocol.messages import Capacity, Command, DomainEvent, Goodbye, Hello, Me
 from protocol.transport.access import PeerAccess
 from protocol.transport.dealer import Dealer
 
+if TYPE_CHECKING:
+    from agent.encryption import Encryption
+
 _LOG = structlog.get_logger("agent")
 VERSION = "0.1.0"
 RESEND_SECONDS = 3.0
 PRUNE_SECONDS = 3600.0
+CERTIFICATE_SECONDS, CERTIFICATE_EVERY = 10.0, 60.0
+NOT_ENCRYPTED = {
+    "ssh": "the memory of a moving VM travels in the clear (--migration-transport ssh)",
+    "tcp": "everything between hosts travels in the clear (--migration-transport tcp)",
+}
 _SHORTEST_GAP = 0.2
 T = TypeVar("T")
 
@@ -64,6 +73,8 @@ class AgentService:
         dealer = Dealer(settings.coordinator, settings.port, access.server_public, access.keys)
         self._dealer = dealer
         self.link = Link(dealer, self._hello, self, self._clock, steady)
+        self._encryption = self._encrypted()
+        self._secured = asyncio.Event()
         actions = Actions(hypervisor.driver, self.link.read_from(asyncio.get_running_loop()))
         self.executor = Executor(journal, actions, self.link.send, self._clock, steady=steady)
 
@@ -100,6 +111,7 @@ class AgentService:
         if not self._resumed:
             self._resumed = True
             await self.executor.resume(waiting=True)
+        self._soon(self._secure(welcome.authority))
         self._sooner.set()
         self._soon(self.executor.repeat_results())
 
@@ -132,10 +144,40 @@ class AgentService:
             offer_cpu=self._settings.driver.offer_cpu,
             numa=facts.numa,
             versions=facts.versions,
-            guards=facts.guards,
+            guards=self._guards(),
             highest_epoch=self._journal.highest_epoch(),
             agent_version=VERSION,
         )
+
+    def _encrypted(self) -> Encryption | None:
+        """What keeps the certificate of a host that is reached over TLS."""
+        driver = self._settings.driver
+        if is_simulated(driver.hypervisor) or driver.migration_transport != "tls":
+            return None
+        from agent import pki  # noqa: PLC0415 - simulated hosts do without
+        from agent.encryption import Encryption  # noqa: PLC0415
+
+        return Encryption(
+            pki.FOLDER, driver.address, lambda message: self.link.ask(message, CERTIFICATE_SECONDS)
+        )
+
+    def _guards(self) -> dict[str, str]:
+        facts, transport = self.hypervisor.facts, self._settings.driver.migration_transport
+        found = dict(facts.guards) if facts is not None else {}
+        if self._encryption is not None:
+            found["encryption"] = self._encryption.state
+        elif found:
+            found["encryption"] = f"off: {NOT_ENCRYPTED[transport]}"
+        return found
+
+    async def _secure(self, authority: str) -> None:
+        """See to the certificate; the first report, with which VMs begin to come, waits for that."""
+        if self._encryption is not None:
+            before = self._encryption.state
+            await self._encryption.keep(authority)
+            if self._encryption.state != before:
+                self.link.say_hello_again()
+        self._secured.set()
 
     def _capacity(self) -> Capacity:
         last = self.hypervisor.last
@@ -152,7 +194,7 @@ class AgentService:
                 async with asyncio.timeout(self.link.interval):
                     await self._sooner.wait()
             self._sooner.clear()
-            if self.link.up:
+            if self.link.up and self._secured.is_set():
                 await self.link.send(await self._make_report())
             await asyncio.sleep(_SHORTEST_GAP)
 
@@ -178,10 +220,14 @@ class AgentService:
 
     async def _repeat(self) -> None:
         next_prune = 0.0
+        next_look = time.monotonic() + CERTIFICATE_EVERY
         while True:
             await asyncio.sleep(RESEND_SECONDS)
             if self.link.up:
                 await self.executor.repeat_results()
+            if time.monotonic() >= next_look and self.link.welcome is not None:
+                next_look = time.monotonic() + CERTIFICATE_EVERY
+                await self._secure(self.link.welcome.authority)
             if time.monotonic() >= next_prune:
                 next_prune = time.monotonic() + PRUNE_SECONDS
                 await _stored(self._journal.prune, time.time())

@@ -13,8 +13,8 @@ _CAPABILITIES = "var/cache/libvirt/qemu/capabilities"
 
 
 def libvirtd_conf(address: str, uuid: str) -> str:
-    """Return libvirtd.conf: TCP without authentication, on the host's own address only."""
-    return f"""listen_tls = 0
+    """Return libvirtd.conf: TLS, and TCP without authentication, on the host's own address only."""
+    return f"""listen_tls = 1
 listen_tcp = 1
 listen_addr = "{address}"
 tcp_port = "{PORT}"
@@ -42,6 +42,8 @@ migration_host = "{address}"
 keepalive_interval = 5
 keepalive_count = 5
 lock_manager = "lockd"
+default_tls_x509_cert_dir = "/etc/pki/qemu"
+default_tls_x509_verify = 1
 """
 
 

@@ -32,6 +32,11 @@ _OWN_FOLDERS = (
     "var/lib/hpgreedy",
 )
 _OWN_FILES = ("hosts", "hostname", "machine-id", "resolv.conf")
+_PROJECT = str(Path(__file__).resolve().parent.parent)
+_START_IN_PROJECT = (
+    "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); module = sys.argv.pop(1); "
+    "runpy.run_module(module, run_name='__main__')"
+)
 _START_VIRTLOCKD = ["virtlockd", "--daemon", "--pid-file", "/run/virtlockd.pid"]
 _START_LIBVIRTD = ["libvirtd", "--listen", "--daemon", "--pid-file", "/run/libvirtd.pid"]
 
@@ -184,6 +189,8 @@ def _write_files(state: LabState) -> None:
         libvirt_files.write(data, state.place.address(host), uuid)
         libvirt_files.restore(data)
     paths.shared_pool.mkdir(parents=True, exist_ok=True)
+    folders = [str(paths.host_data(host) / "etc/pki") for host in state.host_names]
+    run([sys.executable, "-P", "-c", _START_IN_PROJECT, _PROJECT, "agent.placeholder", *folders])
 
 
 def _plan(state: LabState, host: str) -> str:

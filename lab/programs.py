@@ -49,7 +49,7 @@ class CommandLines:
             *(self.python, "run_server.py", self.lab.gateway, str(self.port), f"{memory_gib:g}"),
             *("--join", token, "--name", host.name, "--state", "/var/lib/hpgreedy/agent"),
             *("--hypervisor", "qemu:///system", "--address", host.address),
-            *("--migration-transport", "tcp", "--bridge", "br0", "--pool-path", POOL_PATH),
+            *("--bridge", "br0", "--pool-path", POOL_PATH),
             *_config(self.agent_config),
             *self.agent_extra,
             *self.host_extra.get(host.name, ()),

@@ -243,6 +243,14 @@ class ImageRead(Message, frozen=True, kw_only=True):
     length: int
 
 
+class CertificateRequest(Message, frozen=True, kw_only=True):
+    """The agent asks for a certificate under which other hosts' libvirt and QEMU know its host. `request` is
+    a signing request in PEM; the private key stays on the host.
+    """
+
+    request: Annotated[bytes, msgspec.Meta(max_length=4096)]
+
+
 class Goodbye(Message, frozen=True, kw_only=True):
     """The agent stops in good order; its VMs go on."""
 
@@ -251,13 +259,16 @@ class Goodbye(Message, frozen=True, kw_only=True):
 
 
 class Welcome(Message, frozen=True, kw_only=True):
-    """Answer to Hello. `now` is the coordinator's clock."""
+    """Answer to Hello. `now` is the coordinator's clock, `authority` the sha256 of the authority's
+    certificate.
+    """
 
     cluster: ShortText
     site: ShortText
     epoch: Epoch
     now: float
     report_interval: float = 2.0
+    authority: ShortText = ""
 
 
 class Command(Message, frozen=True, kw_only=True):
@@ -286,6 +297,13 @@ class ReportAck(Message, frozen=True, kw_only=True):
     """Answer to each Report: a sign of life, with the coordinator's clock."""
 
     now: float
+
+
+class CertificateIssued(Message, frozen=True, kw_only=True):
+    """Answer to CertificateRequest: the host's certificate and the authority's own, both in PEM."""
+
+    certificate: Annotated[bytes, msgspec.Meta(max_length=8192)]
+    authority: Annotated[bytes, msgspec.Meta(max_length=8192)]
 
 
 class ImageData(Message, frozen=True, kw_only=True):
@@ -323,7 +341,8 @@ BODIES: dict[str, type[Message]] = {
     _snake(kind.__name__): kind
     for kind in (
         Join, Joined, Refused, Hello, Report, DomainEvent, CommandAccepted, CommandProgress, CommandResult,
-        ImageRead, Goodbye, Welcome, Command, ResultAck, ReportAck, ImageData, Request, Reply,
+        ImageRead, Goodbye, Welcome, Command, ResultAck, ReportAck, ImageData, CertificateRequest,
+        CertificateIssued, Request, Reply,
     )
 }  # fmt: skip
 TYPE_OF: dict[type[Message], str] = {kind: name for name, kind in BODIES.items()}

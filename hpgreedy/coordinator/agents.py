@@ -10,12 +10,14 @@ import msgspec
 import structlog
 
 from hpgreedy.coordinator.access import Caller
+from hpgreedy.coordinator.authority import Authority
 from hpgreedy.coordinator.core import Core
 from hpgreedy.operations.context import Refusal, Tell
 from hpgreedy.operations.records import HostRecord, Waiting
 from protocol.codec import encode, new_id
 from protocol.commands import Args
 from protocol.messages import (
+    CertificateRequest,
     Command,
     CommandAccepted,
     CommandProgress,
@@ -45,9 +47,10 @@ REPORT_INTERVAL = 2.0
 class AgentDoor:
     """Hosts by connection. A host is its key; the connection it last said hello on is where it is."""
 
-    def __init__(self, core: Core, router: Router) -> None:
+    def __init__(self, core: Core, router: Router, authority: Authority) -> None:
         self._core = core
         self._router = router
+        self._authority = authority
         self._peer_of: dict[str, bytes] = {}
         self._host_of: dict[str, str] = {}
         self._queries: dict[str, asyncio.Future[CommandResult]] = {}
@@ -130,6 +133,7 @@ class AgentDoor:
                 epoch=core.committer.epoch,
                 now=core.now().wall,
                 report_interval=REPORT_INTERVAL,
+                authority=self._authority.fingerprint,
             )
             await self._reply(peer, message_id, answer)
 
@@ -189,6 +193,8 @@ class AgentDoor:
                 await self._result(peer, name, message_id, body)
             case ImageRead():
                 await self._image(peer, message_id, body)
+            case CertificateRequest():
+                await self._certificate(peer, name, message_id, body)
             case Goodbye():
                 core.apply(engine.host_left(core.now(), name))
             case _:
@@ -216,6 +222,14 @@ class AgentDoor:
             _LOG.warning("unreadable progress", command=body.command, problem=str(error))
             return
         self._core.engine.command_progress(body.command, progress)
+
+    async def _certificate(self, peer: bytes, name: str, message_id: str, asked: CertificateRequest) -> None:
+        core = self._core
+        answer = self._authority.answer(core.world, core.world.hosts[name], asked)
+        if isinstance(answer, Refused):
+            core.refused[answer.code] += 1
+            _LOG.warning("certificate refused", host=name, reason=answer.reason)
+        await self._reply(peer, message_id, answer)
 
     async def _image(self, peer: bytes, message_id: str, wanted: ImageRead) -> None:
         record = self._core.world.images.get(wanted.image)

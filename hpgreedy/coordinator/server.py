@@ -14,6 +14,7 @@ import structlog
 
 from hpgreedy.coordinator.access import Caller, fingerprint, leave_local_access
 from hpgreedy.coordinator.agents import AgentDoor
+from hpgreedy.coordinator.authority import Authority
 from hpgreedy.coordinator.clients import answer
 from hpgreedy.coordinator.committer import Committer
 from hpgreedy.coordinator.core import Core
@@ -76,7 +77,8 @@ class Coordinator:
         core = Core(world, committer, ImageFiles(self._folder / "images"), keys.public)
         router = Router(self._settings.listen, self._settings.port, keys, core.keyring.admit)
         await router.start()
-        agents = AgentDoor(core, router)
+        authority = Authority.load_or_create(self._folder, f"cluster {world.meta.cluster[:8]}")
+        agents = AgentDoor(core, router, authority)
         access = local_access_path(self._settings.state_root)
         core.change(
             lambda ctx: leave_local_access(

@@ -132,9 +132,7 @@ def test_target_libvirtd_killed_just_after_it_took_over(shared: Bench, local: Be
     assert (qemus(bench, "h1", plan), qemus(bench, "h2", plan)) == (1, 1), "both stand: the moment was hit"
     alive = running_at(bench, plan)
     assert alive == (["h1"] if copy else ["h2"]), "the source goes on, or what holds the lock"
-    refused = bench.hosts["h1"].run(
-        ["virsh", "-c", "qemu:///system", "resume", f"twice-{kind}"], check=False
-    )
+    refused = bench.hosts["h1"].run(["virsh", "-c", "qemu:///system", "resume", f"twice-{kind}"], check=False)
     if not copy:
         assert "lock" in refused.stderr, refused
     bench.lab.start_libvirtd("h2")
@@ -147,6 +145,7 @@ def test_target_libvirtd_killed_just_after_it_took_over(shared: Bench, local: Be
     assert here.handed_over is not copy
     for driver in (one, two):
         driver.call("runtime.destroy", plan.uuid)
+    for driver in (one, two):
         driver.call("runtime.remove", plan.uuid, True)
 
 

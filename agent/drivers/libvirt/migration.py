@@ -109,6 +109,10 @@ class MigrationCall:
                 parameters[name] = repinned(xml, order.numa)
         flags = _FLAGS | (libvirt.VIR_MIGRATE_NON_SHARED_INC if order.copy else 0)
         flags |= libvirt.VIR_MIGRATE_PAUSED if order.hold else 0
+        if order.target_uri.startswith("qemu+tls:"):
+            # A control connection over TLS does not encrypt the memory and disks that follow it.
+            flags |= libvirt.VIR_MIGRATE_TLS
+            parameters[libvirt.VIR_MIGRATE_PARAM_TLS_DESTINATION] = order.target_address
         try:
             domain.migrateToURI3(order.target_uri, parameters, flags)
         except libvirt.libvirtError as error:
