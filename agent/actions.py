@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agent.fence import Fence
 from agent.ports import Driver, ReadChunk
 from protocol.commands import (
     ACTIONS,
@@ -89,9 +90,13 @@ def time_limit(args: Args, limits: Limits) -> float | None:
 class Actions:
     """Carries out decoded commands; `perform` blocks and is called from worker threads."""
 
-    def __init__(self, driver: Driver, read: ReadChunk) -> None:
+    def __init__(
+        self, driver: Driver, read: ReadChunk, fence: Fence, coordinator_now: Callable[[], float | None]
+    ) -> None:
         self._driver = driver
         self._read = read
+        self._fence = fence
+        self._coordinator_now = coordinator_now
         self._guard = threading.Lock()
         self._images: dict[str, threading.Lock] = {}
         self._table: dict[type[Args], Callable[[Any, Progress], msgspec.Struct | None]] = {
@@ -101,7 +106,7 @@ class Actions:
             Start: lambda args, _: driver.runtime.start(args.uuid),
             Shutdown: lambda args, _: driver.runtime.shutdown(args.uuid, args.grace, args.force),
             Destroy: lambda args, _: driver.runtime.destroy(args.uuid, args.unless_running),
-            Remove: lambda args, _: DeletedDisks(files=driver.runtime.remove(args.uuid, args.disks)),
+            Remove: lambda args, _: self._remove(args),
             Migrate: driver.mover.migrate,
             AbortMigration: lambda args, _: driver.mover.abort(args.uuid),
             Inspect: lambda args, _: driver.runtime.inspect(args.uuid),
@@ -129,8 +134,16 @@ class Actions:
             )
         self._ensure(args.plan.image, args.plan.kernel_image)
         self._driver.mover.prepare(args.plan, args.copy)
+        now = self._coordinator_now()
+        if now is not None:
+            self._fence.open(args.plan.uuid, args.source_addresses, args.open_until - now)
+
+    def _remove(self, args: Remove) -> DeletedDisks:
+        self._fence.close(args.uuid)
+        return DeletedDisks(files=self._driver.runtime.remove(args.uuid, args.disks))
 
     def _finish(self, args: FinishIncoming) -> None:
+        self._fence.close(args.uuid)
         if args.resume:
             self._driver.runtime.resume(args.uuid)
 

@@ -96,6 +96,12 @@ TABLE = OptionTable(
             help="how libvirt reaches other hosts; with ssh the memory of a moving VM is not encrypted, with "
             "tcp nothing is",
         ),
+        "fence": Option(
+            parse=values.choice("auto", "off"),
+            default="auto",
+            metavar="auto|off",
+            help="auto = only the source of an open migration reaches libvirt's ports (nftables, as root)",
+        ),
         "accelerator": Option(
             parse=values.choice("auto", "kvm", "qemu"),
             default="auto",
@@ -195,6 +201,7 @@ def read(argv: Sequence[str]) -> tuple[AgentSettings, dict[str, Any]]:
         labels=options["label"],
         resources=options["resource"],
         wait_hypervisor=options["wait-hypervisor"],
+        fence=options["fence"],
     )
     return settings, options
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from agent.actions import Actions
+from agent.addresses import own_addresses
 from agent.capacity import Machine, offer
 from agent.clock import CoordinatorClock
 from agent.drivers.simulated.uri import is_simulated
 from agent.errors import AgentError
 from agent.executor import Executor
+from agent.fence import make_fence
 from agent.hypervisor import Hypervisor
 from agent.journal import Journal, JournalError
 from agent.link import Link
@@ -75,12 +77,22 @@ class AgentService:
         self.link = Link(dealer, self._hello, self, self._clock, steady)
         self._encryption = self._encrypted()
         self._secured = asyncio.Event()
-        actions = Actions(hypervisor.driver, self.link.read_from(asyncio.get_running_loop()))
+        self._fence = make_fence(
+            settings.fence, settings.state / "fence.json", simulated=is_simulated(settings.driver.hypervisor)
+        )
+        actions = Actions(
+            hypervisor.driver,
+            self.link.read_from(asyncio.get_running_loop()),
+            self._fence,
+            lambda: self._clock.now(steady()),
+        )
         self.executor = Executor(journal, actions, self.link.send, self._clock, steady=steady)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`. Raises AgentError."""
-        await self.hypervisor.look()
+        last = await self.hypervisor.look()
+        arriving = {domain.uuid for domain in (last.domains if last else ()) if domain.state == "incoming"}
+        await asyncio.to_thread(self._fence.begin, arriving)
         await self.executor.resume(waiting=False)
         tasks = [
             asyncio.create_task(work)
@@ -133,6 +145,7 @@ class AgentService:
             hypervisor=self._settings.driver.hypervisor,
             hypervisor_uuid=facts.hypervisor_uuid,
             address=self._settings.driver.address,
+            addresses=own_addresses(self._settings.driver.address),
             migrate_uri=facts.migrate_uri,
             capacity=self._capacity(),
             accelerator=facts.accelerator,
@@ -164,6 +177,8 @@ class AgentService:
     def _guards(self) -> dict[str, str]:
         facts, transport = self.hypervisor.facts, self._settings.driver.migration_transport
         found = dict(facts.guards) if facts is not None else {}
+        if found:
+            found["fence"] = self._fence.state
         if self._encryption is not None:
             found["encryption"] = self._encryption.state
         elif found:

@@ -27,3 +27,4 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     resources: dict[str, int] = {}
     wait_hypervisor: bool = False
+    fence: str = "auto"

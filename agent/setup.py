@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from agent import pki, setup_libvirt
 from agent.drivers import make_driver
+from agent.drivers.libvirt.locks import CONFIG
 from agent.drivers.simulated.uri import is_simulated
 from agent.errors import AgentError
 from agent.options import SETUP_OPTIONS, TABLE
@@ -30,7 +33,8 @@ PoolState = Literal["ready", "stopped", "absent", "elsewhere"]
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What a look at the host showed. Versions as libvirt counts them (9000000 = 9.0.0), 0 = none.
 
-    `state_mode` are the permission bits of the state folder, None = there is none.
+    `state_mode` are the permission bits of the state folder, None = there is none. `libvirt` is how it is
+    configured, None = that was not looked at.
     """
 
     libvirt_problem: str = ""
@@ -40,13 +44,16 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     pool: PoolState = "absent"
     pool_at: str = ""
     state_mode: int | None = None
+    libvirt: setup_libvirt.Configured | None = None
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One change: `kind` for the program, `text` for a person."""
+    """One change: `kind` for the program, `text` for a person; a file's name and new content."""
 
-    kind: Literal["state", "state_mode", "pool"]
+    kind: Literal["state", "state_mode", "pool", "certificates", "file", "restart"]
     text: str
+    name: str = ""
+    content: str = ""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +66,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan(found: Found, settings: DriverSettings) -> Plan:
     """What has to be done on a host that looks like `found`; pure."""
-    steps, missing, notes = [], [], []
+    steps: list[Step] = []
+    missing: list[str] = []
+    notes: list[str] = []
     if found.state_mode is None:
         steps.append(Step("state", f"make the state folder {settings.state} (mode 0700)"))
     elif found.state_mode & 0o077:
@@ -82,6 +91,11 @@ def plan(found: Found, settings: DriverSettings) -> Plan:
         )
     elif found.pool == "stopped":
         steps.append(Step("pool", f"start the storage pool {settings.pool}"))
+    if found.libvirt is not None:
+        more = _libvirt_plan(found.libvirt, settings)
+        steps += more.steps
+        missing += more.missing
+        notes += more.notes
     if not found.kvm:
         notes.append("there is no /dev/kvm: guests are emulated, which is slow")
         if 0 < found.qemu_version < OLD_EMULATION:
@@ -89,6 +103,43 @@ def plan(found: Found, settings: DriverSettings) -> Plan:
                 "QEMU before 9 can corrupt emulated guests in a live migration, so they are not moved: "
                 "install QEMU 9 or later (on Debian 12: `apt install -t bookworm-backports qemu-system-x86`)"
             )
+    return Plan(steps=tuple(steps), missing=tuple(missing), notes=tuple(notes))
+
+
+def _libvirt_plan(found: setup_libvirt.Configured, settings: DriverSettings) -> Plan:
+    steps: list[Step] = []
+    missing: list[str] = []
+    notes: list[str] = []
+    wanted = setup_libvirt.work(found, settings.pool_path)
+    if wanted.certificates:
+        steps.append(
+            Step(
+                "certificates",
+                f"make certificates in {pki.FOLDER} with which libvirt can listen for TLS; nobody trusts "
+                "them, and the agent puts the coordinator's in their place",
+            )
+        )
+    if found.certificates == "foreign":
+        notes.append(f"the certificates in {pki.FOLDER} are not HP Greedy's: they are used as they are")
+    for name, changes in wanted.changes.items():
+        text = f"set {', '.join(changes)} in {CONFIG / name}"
+        steps.append(Step("file", text, name, wanted.files[name]))
+    if not found.lock_daemon:
+        missing.append("virtlockd is not there: type `apt install libvirt-daemon-system`")
+    elif wanted.restart and found.service:
+        steps.append(
+            Step(
+                "restart",
+                f"restart {found.service}, with sockets for locks and TLS; guests that run go on, and have a "
+                "lock once they are started or migrated the next time",
+                found.service,
+            )
+        )
+    elif wanted.restart:
+        missing.append(
+            "systemd does not run libvirtd here: start virtlockd, then restart libvirtd with --listen "
+            "yourself; guests that run go on"
+        )
     return Plan(steps=tuple(steps), missing=tuple(missing), notes=tuple(notes))
 
 
@@ -122,7 +173,13 @@ def look(settings: DriverSettings) -> Found:
         return msgspec.structs.replace(found, libvirt_problem=f"{error}{hint}")
     try:
         pool, at = _pool(handle, settings)
-        return msgspec.structs.replace(found, qemu_version=_qemu_version(handle), pool=pool, pool_at=at)
+        return msgspec.structs.replace(
+            found,
+            qemu_version=_qemu_version(handle),
+            pool=pool,
+            pool_at=at,
+            libvirt=setup_libvirt.look(),
+        )
     finally:
         handle.close()
 
@@ -134,6 +191,12 @@ def apply(step: Step, settings: DriverSettings) -> None:
             driver = make_driver(settings)
             driver.connect(lambda _event: None, lambda _reason: None)
             driver.close()
+        elif step.kind == "certificates":
+            pki.write_placeholder(pki.FOLDER, time.time())
+        elif step.kind == "file":
+            setup_libvirt.write(step.name, step.content)
+        elif step.kind == "restart":
+            setup_libvirt.restart(step.name)
         else:
             settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
             settings.state.chmod(0o700)
@@ -176,7 +239,8 @@ def run(
 def _options(argv: Sequence[str]) -> tuple[bool, DriverSettings]:
     parser = Parser(
         prog="run_server.py setup",
-        description="Prepare this host: check libvirt and QEMU, make the storage pool and the state folder.",
+        description="Prepare this host: check libvirt and QEMU, make the storage pool and the state folder, "
+        "configure locks and TLS.",
         allow_abbrev=False,
     )
     parser.add_argument("--yes", action="store_true", help="change without asking")

@@ -92,7 +92,7 @@ class RealStage:
             f"{client} status",
             f"{client} vm migrate web-2",
             f"{client} vm console-log db-1",
-            f"virsh -c {lab.hosts[0].libvirt_uri} list --all",
+            f"{python} -m lab exec --name {lab.name} {lab.hosts[0].name} virsh list --all",
             self.down_command,
         ]
 

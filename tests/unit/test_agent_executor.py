@@ -8,6 +8,7 @@ import pytest
 from agent.actions import Actions, Limits
 from agent.clock import CoordinatorClock
 from agent.executor import PARALLEL, Executor
+from agent.fence import NoFence
 from agent.journal import Journal
 from protocol.commands import CommandError, Inspected, Migrated, PrepareIncoming, Stamp, VmPlan
 from protocol.messages import (
@@ -91,7 +92,7 @@ class Rig:
         self.journal = Journal(self.path)
         self.executor = Executor(
             self.journal,
-            Actions(self.driver, lambda *_: b""),
+            Actions(self.driver, lambda *_: b"", NoFence("a test"), lambda: None),
             self.send,
             self.clock,
             limits=self.limits,

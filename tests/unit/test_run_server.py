@@ -57,7 +57,7 @@ def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Comple
         ([*GOOD, "--resource", "gpu=many"], "--resource gpu is 'many'; it must be a whole number"),
         ([*GOOD, "--name", "a b"], "--name is 'a b'; it must be 1 to 63 characters"),
         ([*GOOD, "--cpu-overcommit", "0"], "--cpu-overcommit is '0'"),
-        ([*GOOD, "--migration-transport", "pigeon"], "one of ssh, tcp"),
+        ([*GOOD, "--migration-transport", "pigeon"], "one of tls, ssh, tcp"),
         ([*GOOD, "--log-level", "loud"], "one of debug, info, warning, error"),
         ([*GOOD, "--reserve-memory", "-3"], "--reserve-memory is '-3'"),
         ([*GOOD, "--bridge", "a-name-that-is-too-long"], "at most 15 characters"),
