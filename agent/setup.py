@@ -125,7 +125,10 @@ def _libvirt_plan(found: setup_libvirt.Configured, settings: DriverSettings) -> 
         text = f"set {', '.join(changes)} in {CONFIG / name}"
         steps.append(Step("file", text, name, wanted.files[name]))
     if not found.lock_daemon:
-        missing.append("virtlockd is not there: type `apt install libvirt-daemon-system`")
+        missing.append(
+            "virtlockd or its plugin is not there: type `apt install libvirt-daemon-lock "
+            "libvirt-daemon-plugin-lockd` (on Debian 12 `apt install libvirt-daemon`)"
+        )
     elif wanted.restart and found.service:
         steps.append(
             Step(

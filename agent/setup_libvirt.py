@@ -22,6 +22,7 @@ TLS_PORT = 16514
 _SYSTEMD = Path("/run/systemd/system")
 _SECONDS = 60.0
 _LISTENING = "0A"
+_LIBRARIES = (Path("/usr/lib"), Path("/usr/lib64"))
 
 
 class Configured(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ def look() -> Configured | None:
     return Configured(
         texts=texts,
         certificates="none" if not held else ("foreign" if here.foreign else "ours"),
-        lock_daemon=shutil.which("virtlockd") is not None,
+        lock_daemon=shutil.which("virtlockd") is not None and any(map(_has_plugin, _LIBRARIES)),
         locks_served=SOCKET.exists(),
         tls_served=any(_listens(Path(f"/proc/net/{table}"), TLS_PORT) for table in ("tcp", "tcp6")),
         service=_service(),
@@ -133,6 +134,12 @@ def restart(service: str) -> None:
                 f"`{' '.join(command)}` failed: {done.stderr.strip()[:300]}; running guests go on; look with "
                 f"`systemctl status {service}`, then run setup again"
             )
+
+
+def _has_plugin(libraries: Path) -> bool:
+    return any(libraries.glob("libvirt/lock-driver/lockd.so")) or any(
+        libraries.glob("*/libvirt/lock-driver/lockd.so")
+    )
 
 
 def _service() -> str:

@@ -91,6 +91,10 @@ install_system() {
     fi
     # shellcheck disable=SC2086  # a list of package names
     [ -z "$missing" ] || apt_install $missing
+    # Debian 12 has the lock manager in libvirt-daemon itself, later ones in packages of its own.
+    if [ ! -x /usr/sbin/virtlockd ] || ! ls /usr/lib/*/libvirt/lock-driver/lockd.so >/dev/null 2>&1; then
+        apt_install libvirt-daemon-lock libvirt-daemon-plugin-lockd
+    fi
     # shellcheck disable=SC2086
     [ "${major:-0}" -ge 9 ] || apt_install $suite qemu-system-x86 qemu-utils
     major=$(qemu_major)

@@ -48,15 +48,16 @@ class Authority:
     ) -> CertificateIssued | Refused:
         """A certificate for the host that asked: for its own name and address, whatever it asks for."""
         address = host.hello.address
+        own = {host.name.lower(), address.lower()}
         same = [
             name
             for name, other in world.hosts.items()
-            if name != host.name and address in (other.hello.address, name)
+            if name != host.name and not own.isdisjoint((name.lower(), other.hello.address.lower()))
         ]
         if same:
             reason = (
-                f"{host.name} gives the address {address}, which is that of host {same[0]}; a certificate "
-                "for it would let one pass for the other: start one of the agents with another --address"
+                f"{host.name} at {address} has the name or address of host {same[0]}; a certificate for it "
+                "would let one pass for the other: start one of the agents with another --address or --name"
             )
             return Refused(code="certificate", reason=reason)
         serial = _serial()

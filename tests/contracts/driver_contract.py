@@ -361,6 +361,16 @@ class DriverContract:
         assert code_of(lambda: bench.here.driver.mover.migrate(nowhere, ignore)) != "not_found"
         assert bench.here.driver.runtime.inspect(plan.uuid).state == "running"
 
+    def test_one_that_is_held_runs_at_the_target_in_the_end(self, bench: Bench) -> None:
+        plan, order = bench.ready_to_move()
+        bench.here.driver.mover.migrate(msgspec.structs.replace(order, hold=True), ignore)
+        assert not bench.here.driver.runtime.inspect(plan.uuid).present
+        bench.there.driver.runtime.resume(plan.uuid)
+        assert bench.there.driver.runtime.inspect(plan.uuid).state == "running"
+        bench.there.driver.runtime.destroy(plan.uuid)
+        assert code_of(lambda: bench.there.driver.runtime.resume(plan.uuid)) == "refused"
+        assert code_of(lambda: bench.there.driver.runtime.resume(str(uuid.uuid4()))) == "not_found"
+
     def test_preparing_where_it_is_defined_is_refused(self, bench: Bench) -> None:
         plan = bench.provisioned()
         assert code_of(lambda: bench.here.driver.mover.prepare(plan, True)) == "exists"

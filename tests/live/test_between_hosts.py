@@ -83,14 +83,14 @@ def test_the_memory_of_a_moving_vm_is_encrypted_on_the_wire(settled: Live) -> No
     live = settled
     live.submit([small("secret", host="h1")])
     live.wait_booted("secret")
-    assert {name: guards(live, name) for name in ("h1", "h2")} == dict.fromkeys(
-        ("h1", "h2"), {"encryption": "on", "fence": "on", "locks": "on"}
-    )
+    for host in ("h1", "h2"):
+        assert guards(live, host) == {"encryption": "on", "fence": "on", "locks": "on"}
     wire = moved_past(live, "secret", "h2")
     assert wire.octets > 16 * 1024 * 1024, "the random block in its memory alone"
     assert wire.seen == 0
 
-    live.restart_agents(replace(live.cluster.lines, agent_extra=(*live.cluster.lines.agent_extra, "--migration-transport", "tcp")))  # fmt: skip
+    clear = (*live.cluster.lines.agent_extra, "--migration-transport", "tcp")
+    live.restart_agents(replace(live.cluster.lines, agent_extra=clear))
     assert guards(live, "h1")["encryption"].startswith("off: everything between hosts")
     wire = moved_past(live, "secret", "h1")
     assert wire.seen > 0, "the same in the clear: the wire was really watched"
@@ -152,7 +152,8 @@ def test_only_the_source_of_a_migration_reaches_the_target_and_only_while_it_las
 
 def test_the_kernel_closes_at_the_deadline_whatever_became_of_the_agent(live: Live) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from agent.fence import NftFence;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"
+        "from agent.fence import NftFence;"
         "fence = NftFence(Path('/run/fence-test.json')); fence.open('v', [sys.argv[2]], float(sys.argv[3]));"
     )
     lab = live.lab

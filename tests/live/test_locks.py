@@ -159,6 +159,7 @@ def test_a_held_vm_goes_on_by_itself_when_its_source_is_gone(local: Bench) -> No
     one.migrate(msgspec.structs.replace(local.order(plan, "h2", copy=True), hold=True))
     there = two.call("runtime.inspect", plan.uuid)
     assert (there.state, one.call("runtime.inspect", plan.uuid).present) == ("running", False)
+    until(lambda: ("resumed", "unpaused") in [(e.event, e.detail) for e in two.events], "it goes on")
     seen = [(event.event, event.detail) for event in two.events if event.uuid == plan.uuid]
     assert seen.index(("suspended", "paused")) < seen.index(("resumed", "unpaused")), seen
     two.call("runtime.resume", plan.uuid)

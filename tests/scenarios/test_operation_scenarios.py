@@ -165,6 +165,11 @@ class Player:
         self.report(source, {key: state for key, state in self.shown[source].items() if key != vm})
         self.report(target, {**self.shown[target], vm: "running"})
 
+    def show_holds(self) -> None:
+        for tell in self.outstanding:
+            asked = [word for word in ("hold", "resume") if tell.waiting.args.get(word)]
+            self.log.append(f"{tell.host} is told: {tell.waiting.action} {asked}")
+
     def show(self, what: str) -> None:
         match what:
             case "vms":
@@ -185,10 +190,6 @@ class Player:
                 for position, host in fleet.standing_hosts():
                     used = fleet.used(position)
                     self.log.append(f"{host.key}: {used.cpu} cpus, {used.memory} MiB held")
-            case "holds":
-                for tell in self.outstanding:
-                    asked = [word for word in ("hold", "resume") if tell.waiting.args.get(word)]
-                    self.log.append(f"{tell.host} is told: {tell.waiting.action} {asked}")
             case "places":
                 for tell in self.outstanding:
                     plan, numa = tell.waiting.args.get("plan", {}), tell.waiting.args.get("numa", [])
@@ -261,10 +262,9 @@ class Player:
                 case "drain", [host]:
                     draining = msgspec.structs.replace(self.world.hosts[host], draining=True)
                     self._act(lambda ctx: ctx.put_host(draining))
-                case (
-                    ("show-vms" | "show-claims" | "show-places" | "show-holds" | "show-queue" | "show-losses"),
-                    [],
-                ):
+                case "show-holds", []:
+                    self.show_holds()
+                case (("show-vms" | "show-claims" | "show-places" | "show-queue" | "show-losses"), []):
                     self.show(verb.removeprefix("show-"))
                 case _:
                     raise AssertionError(f"unknown step {verb} {args}")

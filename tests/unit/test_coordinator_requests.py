@@ -315,3 +315,23 @@ def seen(state: str | None, job: bool = False) -> Inspected:
 )
 def test_verdict(source: Inspected, target: Inspected, found: Verdict) -> None:
     assert verdict(source, target) is found
+
+
+STANDS = Inspected(present=True, state="paused", persistent=True, handed_over=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "held", "found"),
+    [
+        (STANDS, seen("paused"), True, Verdict.AT_TARGET),
+        (STANDS, seen("paused"), False, Verdict.HAND_OVER),
+        (STANDS, seen("incoming"), True, Verdict.HAND_OVER),
+        (seen("paused"), seen("paused"), True, Verdict.HAND_OVER),
+        (seen("running"), seen("paused"), True, Verdict.AT_SOURCE),
+        (seen(None), seen("paused"), True, Verdict.AT_TARGET),
+    ],
+)
+def test_verdict_on_one_that_was_held(
+    source: Inspected, target: Inspected, held: bool, found: Verdict
+) -> None:
+    assert verdict(source, target, held) is found
