@@ -37,7 +37,8 @@ class EditKind(enum.StrEnum):
 
 class Measure(enum.StrEnum):
     """What two hosts are compared by. Less is better for left_over, order, distance, soft_cost and to_move;
-    more for most_left and share; utilisation: the nearer to 0.75; chance: neither.
+    more for most_left and share; utilisation: the nearer to 0.75; chance and batch (found together with the
+    other VMs of a request): neither.
     """
 
     LEFT_OVER = "left_over"
@@ -48,6 +49,7 @@ class Measure(enum.StrEnum):
     DISTANCE = "distance"
     SOFT_COST = "soft_cost"
     CHANCE = "chance"
+    BATCH = "batch"
     TO_MOVE = "to_move"
 
 

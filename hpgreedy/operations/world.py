@@ -234,7 +234,7 @@ class World:
             depth=self.settings.room_depth,
             seconds=self.settings.room_seconds if seconds is None else seconds,
             clock=self.clock,
-            packing_seconds=self.settings.room_seconds,
+            packing_seconds=self.settings.room_seconds / 2,
         )
 
     def domain(self, vm: VmRecord) -> DomainReport | None:

@@ -1,7 +1,8 @@
 """The packed algorithm: a whole batch at once, on as few hosts as can be found in the time there is.
 
-First every other algorithm places the batch, in the order given and the largest first; the best of these is
-where the search begins, so the answer is never worse. VMs with rules about other VMs, soft rules or NUMA
+First the other algorithms place the batch, in the order given and the largest first, best fit before all
+others and each of them as long as half the time is not over; the best of these is where the search begins, so
+the answer is never worse than theirs. VMs with rules about other VMs, soft rules or NUMA
 nodes stay where that best one has put them. The others are packed around them by `packing`, which knows
 capacities and which host may take which VM.
 """
@@ -9,17 +10,24 @@ capacities and which host may take which VM.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import msgspec
 import numpy as np
 
 from hpgreedy.model import Claim, Demand
 from hpgreedy.placement.algorithms import ALGORITHMS, Algorithm
+from hpgreedy.placement.algorithms.best_fit import BEST_FIT
 from hpgreedy.placement.constraints import had_they_room
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.fleet.masks import positions
 from hpgreedy.placement.packing import NOWHERE, Problem, pack, packing_problem
 from hpgreedy.placement.question import Question
+
+SINGLES = 0.5
+"""The part of the time in which the other algorithms may place the batch."""
+ROUNDS_EACH = 10_000
+"""Steps of the search for each VM after which even a small batch that cannot be bettered is let be."""
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +54,7 @@ def packed(
     """
     begun = effort.clock()
     batch = _Batch(fleet, demands, seed, last)
-    best = batch.best_single(lambda: effort.clock() - begun > effort.seconds / 2)
+    best = batch.best_single(lambda: effort.clock() - begun > effort.seconds * SINGLES)
     bound = tuple(spot for spot in best if not _simple(demands[spot.number]))
     batch.hold(bound)
     try:
@@ -54,6 +62,10 @@ def packed(
         return (*bound, *batch.packed_around(best, msgspec.structs.replace(effort, seconds=left)))
     finally:
         batch.release(bound)
+
+
+def _never() -> bool:
+    return False
 
 
 def _simple(demand: Demand) -> bool:
@@ -71,18 +83,19 @@ class _Batch:
 
     def best_single(self, late: Callable[[], bool]) -> tuple[Spot, ...]:
         """The best that one algorithm alone makes of the batch: most VMs placed, then fewest hosts opened."""
-        numbers = range(len(self._demands))
+        numbers: Sequence[int] = range(len(self._demands))
         largest_first = sorted(numbers, key=lambda n: -self._size(self._demands[n]))
+        others = [each for each in ALGORITHMS.values() if not each.batch and each is not BEST_FIT]
+        first = [(largest_first, BEST_FIT), (numbers, BEST_FIT)]
         best: tuple[tuple[int, int], tuple[Spot, ...]] | None = None
-        for order in (numbers, largest_first):
-            for algorithm in ALGORITHMS.values():
-                if algorithm.batch or (order is largest_first and late()):
-                    continue
-                spots = self._single(order, algorithm)
-                opened = {spot.position for spot in spots if not self._fleet.count(spot.position)}
-                value = (-len(spots), len(opened))
-                if best is None or value < best[0]:
-                    best = (value, spots)
+        for order, algorithm in (*first, *product((numbers, largest_first), others)):
+            spots = self._single(order, algorithm, _never if best is None else late)
+            if spots is None:
+                break
+            opened = {spot.position for spot in spots if not self._fleet.count(spot.position)}
+            value = (-len(spots), len(opened))
+            if best is None or value < best[0]:
+                best = (value, spots)
         return () if best is None else best[1]
 
     def packed_around(self, best: tuple[Spot, ...], effort: Effort) -> tuple[Spot, ...]:
@@ -98,7 +111,7 @@ class _Batch:
             seconds=effort.seconds,
             clock=effort.clock,
             seed=self._seed,
-            rounds=effort.rounds,
+            rounds=min(effort.rounds, ROUNDS_EACH * len(free)),
             start=(start,),
         )
         return tuple(Spot(free[n], int(where)) for n, where in enumerate(found.bins) if where != NOWHERE)
@@ -116,10 +129,16 @@ class _Batch:
         for spot in reversed(spots):
             self._fleet.remove(self._demands[spot.number].key, self._fleet.hosts[spot.position].key)
 
-    def _single(self, order: Sequence[int], algorithm: Algorithm) -> tuple[Spot, ...]:
+    def _single(
+        self, order: Sequence[int], algorithm: Algorithm, late: Callable[[], bool]
+    ) -> tuple[Spot, ...] | None:
+        """What the algorithm makes of the batch; None when it is too late for that."""
         spots: list[Spot] = []
         last = self._last
         for number in order:
+            if late():
+                self.release(spots)
+                return None
             question = Question(self._fleet, self._demands[number], seed=self._seed, last=last)
             position = algorithm.choose(question)
             if position is not None:

@@ -66,8 +66,8 @@ class Question:
         self._mask = mask
 
     def hinted(self) -> int | None:
-        """The host that was found for it, if that is a candidate."""
-        if self.hint is None or not self._exact(self._mask & 1 << self.hint):
+        """The host that was found for it, if it still takes it; soft rules had their say then."""
+        if self.hint is None or not self._exact(1 << self.hint & ~self._without):
             return None
         return self.hint
 

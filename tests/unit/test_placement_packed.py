@@ -84,6 +84,24 @@ def test_rules_between_the_vms_of_a_batch_are_kept():
     assert len(set(places)) == 3
 
 
+def test_a_soft_rule_takes_no_place_that_another_vm_needs():
+    two = {"h1": Host(key="h1", cpu=4, memory=9), "h2": Host(key="h2", cpu=2, memory=9)}
+    soft = (Rule(kind=RuleKind.NEAR, hosts=frozenset({"h1"}), hard=False),)
+    demands = [Demand(key="x", cpu=4, memory=1), Demand(key="s", cpu=2, memory=1, rules=soft)]
+    placer = Placer(Fleet(Cluster(two)), LIMITS)
+    for number in placer.turns(demands, "packed"):
+        answer = placer.decide(demands[number], "packed")
+        assert isinstance(answer, Placed)
+        assert not answer.moves
+        assert answer.host == ("h1", "h2")[number]
+        placer.reserve(demands[number], answer)
+
+
+def test_it_says_that_it_looked_at_all_of_them():
+    answers = place_all(hosts(3), fours(5, 5, 6), "packed", limits=LIMITS).answers
+    assert all("with the others of its request" in answer.why for answer in answers)
+
+
 def test_what_fits_nowhere_is_refused_and_the_rest_placed():
     batch = place_all(hosts(1), fours(11, 6), "packed", limits=LIMITS)
     assert isinstance(batch.answers[0], NotPlaced)

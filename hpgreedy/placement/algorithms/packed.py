@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hpgreedy.placement.algorithms import best_fit
 from hpgreedy.placement.algorithms.algorithm import Algorithm
-from hpgreedy.placement.algorithms.best_fit import why
 from hpgreedy.placement.question import Question
 
 
@@ -11,6 +11,13 @@ def choose(question: Question) -> int | None:
     """The host that was found for it with the others of its batch, else the best fit."""
     position = question.hinted()
     return question.least_free() if position is None else position
+
+
+def why(question: Question, position: int) -> str:
+    """What speaks for it."""
+    if question.hinted() == position:
+        return f"{question.host(position).key} is where it fits best with the others of its request"
+    return best_fit.why(question, position)
 
 
 PACKED = Algorithm(

@@ -151,6 +151,12 @@ def _chance(question: Question, position: int, algorithm: Algorithm) -> Verdict:
     return Measure.CHANCE, None, None, algorithm.why(question, position)
 
 
+def _batch(question: Question, position: int, other: int) -> Verdict:
+    chosen, next_one = question.host(position).key, question.host(other).key
+    why = f"{chosen} was found together with the hosts of the request's other VMs; alone it might go to {next_one}"
+    return Measure.BATCH, None, None, why
+
+
 _COMPARED: dict[str, Callable[[Question, int, int], Verdict]] = {
     "best_fit": _left_over,
     "greedy": _left_over,
@@ -160,5 +166,6 @@ _COMPARED: dict[str, Callable[[Question, int, int], Verdict]] = {
     "weight_balanced": _utilisation,
     "dot_product": _share,
     "norm": _distance,
+    "packed": _batch,
 }
 """By algorithm; of any other its own words for what speaks for the chosen host."""
