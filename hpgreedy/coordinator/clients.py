@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import time
 from typing import Any
 
 import msgspec
@@ -24,7 +26,22 @@ _LOG = structlog.get_logger("clients")
 
 
 async def answer(core: Core, caller: Caller, request_id: str, request: Request) -> Reply:
-    """Answer a request; whatever goes wrong becomes a Reply that says so."""
+    """Answer a request; whatever goes wrong becomes a Reply that says so.
+
+    A request that comes again is the same request, also one that was refused.
+    """
+    verb = TABLE.get(request.verb)
+    content = hashlib.sha256(msgspec.msgpack.encode(request)).hexdigest()
+    return await core.answers.once(
+        f"{caller.public_key}:{request_id}:{content}",
+        time.monotonic,
+        # To look again does no harm, and what was seen may be long.
+        keep=verb is None or verb.role != "viewer",
+        work=lambda: _answer(core, caller, request_id, request),
+    )
+
+
+async def _answer(core: Core, caller: Caller, request_id: str, request: Request) -> Reply:
     try:
         verb = _verb(caller, request)
         ask = decode_spec(request.args, verb.request)

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from hpgreedy.coordinator.access import Keyring
+from hpgreedy.coordinator.answers import Answers
 from hpgreedy.coordinator.committer import Committer
 from hpgreedy.coordinator.images import ImageFiles
 from hpgreedy.operations.context import Context, Tell
@@ -38,6 +39,7 @@ class Core:
         self.files = files
         self.server_public = server_public
         self.keyring = Keyring(world, time.time)
+        self.answers = Answers()
         self.refused: Counter[str] = Counter()
         self.started = time.monotonic()
         self.send_tell: SendTell | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from coordinator_rig import ADMIN, join_host, running_core
 
 from hpgreedy.coordinator.access import Caller, Keyring
+from hpgreedy.coordinator.answers import KEPT_NUMBER, KEPT_SECONDS, Answers
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.table import TABLE
 from hpgreedy.model import Claim, Cluster, Demand, cluster_of
@@ -53,6 +55,51 @@ async def test_the_same_request_id_is_the_same_request(core: Core) -> None:
     other = await ask(core, ADMIN, "submit", "r2", vms=[VM])
     assert (other.ok, other.code) == (False, "exists")
     assert len(core.world.operations) == 1
+
+
+async def test_a_request_that_was_refused_stays_refused_when_it_comes_again(core: Core) -> None:
+    assert (await ask(core, ADMIN, "submit", "r1", vms=[VM])).ok
+    refused = await ask(core, ADMIN, "submit", "r2", vms=[VM])
+    core.change(lambda ctx: ctx.drop_vm("a"))
+    assert await ask(core, ADMIN, "submit", "r2", vms=[VM]) == refused
+    assert core.world.vms == {}
+    assert (await ask(core, ADMIN, "submit", "r3", vms=[VM])).ok
+
+
+async def test_another_callers_request_of_the_same_id_is_its_own(core: Core) -> None:
+    assert (await ask(core, VIEWER, "submit", "r1", vms=[VM])).code == "forbidden"
+    assert (await ask(core, USER, "submit", "r1", vms=[VM])).ok
+
+
+async def test_a_request_in_hand_is_worked_out_once() -> None:
+    answers, gate, runs = Answers(), asyncio.Event(), []
+
+    async def work() -> Reply:
+        runs.append(1)
+        await gate.wait()
+        return Reply(ok=True, result=len(runs))
+
+    now = [0.0]
+    asked = [asyncio.create_task(answers.once("k", lambda: now[0], True, work)) for _ in range(3)]
+    await asyncio.sleep(0)
+    gate.set()
+    assert [reply.result for reply in await asyncio.gather(*asked)] == [1, 1, 1]
+    now[0] = KEPT_SECONDS
+    assert (await answers.once("k", lambda: now[0], True, work)).result == 1
+    now[0] = KEPT_SECONDS + 1
+    assert (await answers.once("k", lambda: now[0], True, work)).result == 2
+
+
+async def test_only_so_many_answers_are_kept() -> None:
+    answers, runs = Answers(), []
+
+    async def work() -> Reply:
+        runs.append(1)
+        return Reply(ok=True)
+
+    for number in (*range(KEPT_NUMBER + 2), KEPT_NUMBER + 1, 0):
+        await answers.once(str(number), lambda: 0.0, True, work)
+    assert len(runs) == KEPT_NUMBER + 3
 
 
 async def test_a_batch_is_accepted_whole_or_not_at_all(core: Core) -> None:
