@@ -153,7 +153,7 @@ def _chance(question: Question, position: int, algorithm: Algorithm) -> Verdict:
 
 def _batch(question: Question, position: int, other: int) -> Verdict:
     chosen, next_one = question.host(position).key, question.host(other).key
-    why = f"{chosen} was found together with the hosts of the request's other VMs; alone it might go to {next_one}"
+    why = f"{chosen} was found with those of the request's other VMs; alone it might go to {next_one}"
     return Measure.BATCH, None, None, why
 
 
