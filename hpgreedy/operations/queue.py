@@ -51,10 +51,13 @@ def join_queue(
 
 
 def flush(ctx: Context) -> tuple[OperationRecord, ...]:
-    """Place all that wait by first fit; the operations that waited."""
+    """Place all that wait by first fit; the operations that wait no longer. The notes say who waits on."""
     before = list(waiting(ctx.world))
-    _carry_out(ctx, _queue(ctx).flush(_waiters(ctx.world)))
-    return tuple(ctx.world.operations[op.id] for op in before)
+    turn = _queue(ctx).flush(_waiters(ctx.world))
+    _carry_out(ctx, turn)
+    ctx.notes += [f"{ctx.world.vms[key].spec.id} still waits: {why}" for key, why in turn.kept.items()]
+    after = (ctx.world.operations[op.id] for op in before)
+    return tuple(op for op in after if op.state != WAITING)
 
 
 def waits(world: World, vm: VmRecord) -> bool:
@@ -110,7 +113,7 @@ def _queue(ctx: Context) -> Queue:
         world.tried(demand.key)
         placer.reserve(demand, placed)
 
-    return Queue(placer.fleet, decide, hold)
+    return Queue(placer.fleet, decide, hold, patient=True)
 
 
 def _refuse_hopeless(queue: Queue, turn: Turn, spec: VmSpec, n: int) -> None:

@@ -6,17 +6,19 @@ nothing more fits there. Every VM that comes is a round for those that wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from hpgreedy.model import Claim, Demand
 from hpgreedy.placement.algorithms.delayed import NAME, filled_by
 from hpgreedy.placement.algorithms.first_fit import FIRST_FIT
-from hpgreedy.placement.constraints import check, ever_fits
-from hpgreedy.placement.decision import NotPlaced, Placed
+from hpgreedy.placement.constraints import CONSTRAINTS, check, ever_fits
+from hpgreedy.placement.constraints.state import STATE
+from hpgreedy.placement.decision import NotPlaced, Placed, Reason
 from hpgreedy.placement.fleet import CPU, MEMORY, Fleet, positions
 from hpgreedy.placement.placer import Placer
+from hpgreedy.placement.restart import Gate
 from hpgreedy.placement.words import count, size, some
 
 ROUNDS = 3
@@ -43,13 +45,16 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """What one event does to the queue: who is served, in that order, and who waits on."""
+    """What one event does to the queue: who is served, in that order, and who waits on; `kept` says why of
+    those whose turn it was, by their keys.
+    """
 
     served: tuple[Served, ...]
     queue: tuple[Waiter, ...]
+    kept: dict[str, str] = {}
 
 
-def first_fit(placer: Placer) -> Decide:
+def first_fit(placer: Placer | Gate) -> Decide:
     """First fit, on all hosts or on the one that is named."""
 
     def decide(demand: Demand, host: str | None) -> Placed | NotPlaced:
@@ -60,12 +65,17 @@ def first_fit(placer: Placer) -> Decide:
 
 
 class Queue:
-    """The rules by which the queue moves; `hold` is called for each VM that is placed, in its order."""
+    """The rules by which the queue moves; `hold` is called for each VM that is placed, in its order.
 
-    def __init__(self, fleet: Fleet, decide: Decide, hold: Hold) -> None:
+    patient: a VM whose turn it is waits on, its rounds unchanged, where only the state of hosts or N+1
+    admission is in its way; else it is refused.
+    """
+
+    def __init__(self, fleet: Fleet, decide: Decide, hold: Hold, *, patient: bool = False) -> None:
         self.fleet = fleet
         self._decide = decide
         self._hold = hold
+        self._patient = patient
 
     def arrive(self, waiting: tuple[Waiter, ...], demand: Demand) -> Turn:
         """A VM comes: it fills a host, or it does so with one that waits (the oldest first), or it waits.
@@ -79,21 +89,53 @@ class Queue:
         if served is None and not self._ever(demand):
             served = tuple(self._first_fit((Waiter(demand=demand),), "first fit"))
         gone = {each.demand.key for each in served or ()}
-        late: list[Waiter] = []
-        queue: list[Waiter] = []
-        for waiter in waiting:
-            if waiter.demand.key in gone:
-                continue
-            older = Waiter(demand=waiter.demand, rounds=waiter.rounds + 1)
-            (late if older.rounds >= ROUNDS else queue).append(older)
+        left = [waiter for waiter in waiting if waiter.demand.key not in gone]
+        late = [waiter for waiter in left if waiter.rounds + 1 >= ROUNDS]
+        last, kept = self._turn_of(late, f"first fit after {count(ROUNDS, 'round')}")
+        gone |= {each.demand.key for each in last}
+        queue = [
+            waiter if waiter.demand.key in kept else Waiter(demand=waiter.demand, rounds=waiter.rounds + 1)
+            for waiter in left
+            if waiter.demand.key not in gone
+        ]
         if served is None:
             queue.append(Waiter(demand=demand))
-        last = self._first_fit(late, f"first fit after {count(ROUNDS, 'round')}")
-        return Turn(served=(*(served or ()), *last), queue=tuple(queue))
+        return Turn(served=(*(served or ()), *last), queue=tuple(queue), kept=kept)
 
     def flush(self, waiting: tuple[Waiter, ...]) -> Turn:
         """All that wait are placed by first fit, the oldest first."""
-        return Turn(served=tuple(self._first_fit(waiting, "first fit, as the queue was flushed")), queue=())
+        served, kept = self._turn_of(waiting, "first fit, as the queue was flushed")
+        queue = tuple(waiter for waiter in waiting if waiter.demand.key in kept)
+        return Turn(served=tuple(served), queue=queue, kept=kept)
+
+    def _turn_of(self, waiters: Sequence[Waiter], why: str) -> tuple[list[Served], dict[str, str]]:
+        """Who is served by first fit, and why the others wait on."""
+        served: list[Served] = []
+        kept: dict[str, str] = {}
+        for each in self._first_fit(waiters, why):
+            obstacle = self._passing(each.demand, each.answer) if self._patient else ""
+            if obstacle:
+                kept[each.demand.key] = obstacle
+            else:
+                served.append(each)
+        return served, kept
+
+    def _passing(self, demand: Demand, answer: Placed | NotPlaced) -> str:
+        """What keeps the VM from a host that would else take it, in words; empty where nothing does."""
+        if isinstance(answer, Placed):
+            return ""
+        if any(rejection.reason is Reason.N1 for rejection in answer.rejections):
+            return answer.why
+        fleet = self.fleet
+        mask = fleet.everything & ~fleet.up
+        for constraint in CONSTRAINTS:
+            if constraint is not STATE:
+                mask &= constraint.mask(fleet, demand)
+        hosts = [fleet.hosts[position] for position in positions(mask)]
+        if not hosts:
+            return ""
+        states = some([f"{host.key} is {host.state}" for host in hosts], between=", ")
+        return f"no host that is up takes it, and hosts that would are not up: {states}"
 
     def _alone(self, demand: Demand) -> tuple[Served, ...] | None:
         for position in positions(filled_by(self.fleet, (demand,))):
@@ -142,7 +184,7 @@ class Queue:
         self._hold(demand, placed)
         return placed
 
-    def _first_fit(self, waiters: tuple[Waiter, ...] | list[Waiter], why: str) -> Iterator[Served]:
+    def _first_fit(self, waiters: Sequence[Waiter], why: str) -> Iterator[Served]:
         for waiter in waiters:
             answer = self._decide(waiter.demand, None)
             if isinstance(answer, Placed):

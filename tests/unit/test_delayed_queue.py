@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpgreedy.model import Claim, Cluster, Demand, Host, Rule, RuleKind
+from hpgreedy.model import Claim, Cluster, Demand, Host, HostState, Rule, RuleKind
 from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer, place_all
 from hpgreedy.placement.delayed import ROUNDS, Queue, Waiter, first_fit, waits_for
 
@@ -77,6 +77,25 @@ def test_a_flush_empties_the_queue_by_first_fit_and_refuses_what_fits_nowhere():
     assert isinstance(refused, NotPlaced)
     assert refused.algorithm == "delayed"
     assert "no host has 6MiB free" in refused.why
+
+
+def test_a_patient_queue_keeps_those_whose_only_obstacle_is_that_hosts_are_not_up():
+    placer = Placer(Fleet(hosts(4, 10)))
+    placer.fleet.put_host(Host(key="h1", cpu=99, memory=10, state=HostState.UNREACHABLE))
+    waiting = tuple(
+        Waiter(demand=vm(key, memory), rounds=2) for key, memory in (("a", 8), ("b", 11), ("c", 3))
+    )
+    patient = Queue(placer.fleet, first_fit(placer), placer.commit, patient=True)
+    turn = patient.flush(waiting)
+    assert told(turn) == [("b", None), ("c", "h0")]
+    assert turn.queue == waiting[:1]
+    assert turn.kept == {
+        "a": "no host that is up takes it, and hosts that would are not up: h1 is unreachable"
+    }
+    turn = patient.arrive(turn.queue, vm("d", 2))
+    assert told(turn) == []
+    assert [(waiter.demand.key, waiter.rounds) for waiter in turn.queue] == [("a", 2), ("d", 0)]
+    assert told(Queue(placer.fleet, first_fit(placer), placer.commit).flush(waiting[:1])) == [("a", None)]
 
 
 def test_what_no_empty_host_would_take_does_not_wait():
