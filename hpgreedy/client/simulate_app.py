@@ -20,6 +20,23 @@ Seed = Annotated[
         parser=whole("--seed", 0, 2**53), metavar="S", help="What chance is drawn from, where it is."
     ),
 ]
+Depth = Annotated[
+    int,
+    typer.Option(
+        parser=whole("--depth", 0, 8),
+        metavar="N",
+        help="The most live migrations that make room for one VM: the coordinator's --room-depth.",
+    ),
+]
+Rule = Annotated[
+    str,
+    typer.Option(
+        "--admission",
+        metavar="off|n1|n1-warn",
+        help="n1: refuse a VM after which some host's VMs could not be restarted elsewhere if it died; "
+        "n1-warn: say so and let it in.",
+    ),
+]
 
 
 @simulate.command("place")
@@ -39,6 +56,8 @@ def simulate_place(  # noqa: PLR0917 - typer's parameters are given by name
             help="How long packed may look for fewer hosts.",
         ),
     ] = 8.0,
+    depth: Depth = 2,
+    admission: Rule = "off",
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Say of each VM why there, what came next, and what rejected it."),
@@ -47,7 +66,10 @@ def simulate_place(  # noqa: PLR0917 - typer's parameters are given by name
     """Place the VMs of a cluster file that have no host, in file order; exits 1 when some fit nowhere."""
     from hpgreedy.client.verbs import simulate as verb
 
-    verb.place(ctx.obj, file, algorithm, seed, seconds=seconds_, explain=explain)
+    verb.place(
+        ctx.obj, file, algorithm, seed,
+        seconds=seconds_, depth=depth, admission=admission, explain=explain,
+    )  # fmt: skip
 
 
 @simulate.command("run")
@@ -100,6 +122,8 @@ def simulate_run(  # noqa: PLR0917 - typer's parameters are given by name
         str | None, typer.Option(metavar="FILE", help="Draw the courses over time: a .png or .svg file.")
     ] = None,
     seed: Seed = 0,
+    depth: Depth = 2,
+    admission: Rule = "off",
 ) -> None:
     """Let requests come and go over time, and compare what several algorithms make of them."""
     from hpgreedy.client.verbs import simulate_run as verb
@@ -108,6 +132,7 @@ def simulate_run(  # noqa: PLR0917 - typer's parameters are given by name
         ctx.obj,
         verb.Wanted(
             trace=trace, hosts=hosts, host_count=host_count, host_size=host_size, requests=requests,
-            limit=limit, algorithms=algorithms, shape=shape, seed=seed, picture=picture,
+            limit=limit, algorithms=algorithms, shape=shape, seed=seed, picture=picture, depth=depth,
+            admission=admission,
         ),
     )  # fmt: skip

@@ -39,13 +39,16 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     """What an algorithm made of a stream.
 
     moves: live migrations that made room, and `moved` the MiB they moved. rejected_cpu: the share of all
-    vCPUs asked for that was refused. Means are over time. seconds: what the decisions took.
+    vCPUs asked for that was refused. stranding: VMs let in under n1-warn that leave some with nowhere to
+    restart. hosts_peak: the most hosts that held a VM at any moment. Means are over the samples. seconds:
+    what the decisions took.
     """
 
     algorithm: str
     placed: int
     rejected: int
     rejected_cpu: float
+    stranding: int
     moves: int
     moved: int
     hosts_peak: int

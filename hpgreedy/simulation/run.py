@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-from hpgreedy.model import Cluster
+from hpgreedy.model import Cluster, Demand
 from hpgreedy.placement import Fleet, Limits, NotPlaced, Placed, Placer, known
 from hpgreedy.placement.delayed import Queue, Turn, Waiter, first_fit
+from hpgreedy.placement.restart import Admission, Gate
 from hpgreedy.simulation.course import Course, Sample, Shape, sample
 from hpgreedy.simulation.stream import Arrival
 
@@ -15,17 +16,25 @@ SAMPLES = 240
 
 
 class _Run:
-    """The cluster between two requests, and what has been counted so far."""
+    """The cluster between two requests, and what has been counted so far.
 
-    def __init__(self, cluster: Cluster, algorithm: str, seed: int, limits: Limits) -> None:
+    used, peak: hosts that hold a VM, now and at most since the first request.
+    """
+
+    def __init__(
+        self, cluster: Cluster, algorithm: str, seed: int, limits: Limits, admission: Admission
+    ) -> None:
         self.placer = Placer(Fleet(cluster), limits)
+        self.gate = Gate(self.placer, admission)
         self.algorithm, self.seed = algorithm, seed
         self.leaving: list[tuple[float, int, str]] = []
         self.last: str | None = None
-        self.queue = Queue(self.placer.fleet, first_fit(self.placer), self.placer.commit)
+        self.queue = Queue(self.placer.fleet, first_fit(self.gate), self._hold)
         self.waiting: tuple[Waiter, ...] = ()
         self.came: dict[str, tuple[int, Arrival]] = {}
         self.placed = self.rejected = self.rejected_cpu = self.moves = self.moved = 0
+        fleet = self.placer.fleet
+        self.used = self.peak = sum(1 for position, _ in fleet.standing_hosts() if fleet.count(position))
 
     def leave(self, now: float) -> None:
         """Those whose time is up by `now` are gone."""
@@ -34,6 +43,7 @@ class _Run:
             _, _, vm = heapq.heappop(self.leaving)
             for position in fleet.places(vm):
                 fleet.remove(vm, fleet.hosts[position].key)
+                self.used -= not fleet.count(position)
 
     def come(self, number: int, arrival: Arrival) -> None:
         """A request is placed or refused, or it waits; then it stays as long from when it is placed."""
@@ -42,12 +52,23 @@ class _Run:
             self.came[demand.key] = (number, arrival)
             self._serve(self.queue.arrive(self.waiting, demand), arrival.at)
             return
-        answer = self.placer.place(demand, self.algorithm, seed=self.seed, last=self.last)
+        answer = self.gate.decide(demand, self.algorithm, seed=self.seed, last=self.last, explained=False)
+        if isinstance(answer, Placed):
+            self._hold(demand, answer)
         self._answered(number, arrival, answer, arrival.at)
 
     def end(self, now: float) -> None:
         """Nothing more comes: whoever still waits is placed or refused."""
         self._serve(self.queue.flush(self.waiting), now)
+
+    def _hold(self, demand: Demand, placed: Placed) -> None:
+        fleet = self.placer.fleet
+        named = {placed.host, *(host for move in placed.moves for host in (move.source, move.target))}
+        touched = [fleet.position[host] for host in named]
+        before = sum(1 for position in touched if fleet.count(position))
+        self.placer.commit(demand, placed)
+        self.used += sum(1 for position in touched if fleet.count(position)) - before
+        self.peak = max(self.peak, self.used)
 
     def _serve(self, turn: Turn, now: float) -> None:
         self.waiting = turn.queue
@@ -77,13 +98,14 @@ def run(
     shape: Shape,
     limits: Limits,
     clock: Callable[[], float],
+    admission: Admission = Admission.OFF,
 ) -> Course:
     """What becomes of the stream; `clock` measures what it takes and decides nothing.
 
     Samples are taken at even times from the first request to the last. Raises SpecError for an unknown
     algorithm.
     """
-    state = _Run(cluster, algorithm, seed, limits)
+    state = _Run(cluster, algorithm, seed, limits, admission)
     begin, end = arrivals[0].at, arrivals[-1].at
     times = [begin + (end - begin) * (n + 1) / SAMPLES for n in range(SAMPLES)]
     samples: list[Sample] = []
@@ -114,9 +136,10 @@ def _course(state: _Run, arrivals: Sequence[Arrival], samples: tuple[Sample, ...
         placed=state.placed,
         rejected=state.rejected,
         rejected_cpu=state.rejected_cpu / sum(arrival.demand.cpu for arrival in arrivals),
+        stranding=len(state.gate.notes),
         moves=state.moves,
         moved=state.moved,
-        hosts_peak=max(each.hosts_used for each in samples),
+        hosts_peak=state.peak,
         hosts_mean=sum(each.hosts_used for each in samples) / count,
         cpu_mean=sum(each.cpu for each in samples) / count,
         memory_mean=sum(each.memory for each in samples) / count,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import pytest
 
 from hpgreedy.client.main import main
+from hpgreedy.client.simulate_app import simulate_place, simulate_run
+from hpgreedy.client.verbs.simulate import limits_of
+from hpgreedy.operations.world import Settings
 from hpgreedy.placement import ALGORITHMS, DEFAULT
 
 Simulate = Callable[..., tuple[int, Any, str]]
@@ -167,3 +171,52 @@ def test_a_name_that_nobody_has_in_a_soft_rule_is_noticed(place: Simulate) -> No
     code, _, err = place({"hosts": hosts, "vms": [{"id": "a", "cpu": 1, "memory": 1, "affinity": [soft]}]})
     assert code == 0
     assert "a: affinity[0].label names the label 'sdd', and no host has such a label" in err
+
+
+def test_depth_limits_the_moves_that_make_room(place: Simulate) -> None:
+    assert place(SEED, "--depth", "1")[1]["moves"]
+    code, answer, _ = place(SEED, "--depth", "0")
+    assert (code, answer["moves"], [each["vm"] for each in answer["unplaced"]]) == (1, [], [7])
+
+
+# Two hosts, each with a VM that fits beside the other's; a third VM would leave one of them no room.
+TIGHT: dict[str, Any] = {
+    "hosts": [{"id": "a", "cpu": 4, "memory": 4}, {"id": "b", "cpu": 4, "memory": 4}],
+    "vms": [
+        {"id": "one", "cpu": 2, "memory": 2, "host": "a"},
+        {"id": "two", "cpu": 2, "memory": 2, "host": "b"},
+        {"id": "new", "cpu": 1, "memory": 1},
+    ],
+}
+
+
+@pytest.mark.parametrize("algorithm", [DEFAULT, "packed", "delayed"])
+def test_admission_is_the_coordinators(place: Simulate, algorithm: str) -> None:
+    code, answer, err = place(TIGHT, "--algorithm", algorithm)
+    assert (code, err) == (0, "")
+    code, answer, _ = place(TIGHT, "--algorithm", algorithm, "--admission", "n1")
+    assert code == 1
+    assert "could be restarted elsewhere" in answer["unplaced"][0]["why"]
+    assert answer["unplaced"][0]["reasons"]["a"]["reason"] == "n1"
+    code, answer, err = place(TIGHT, "--algorithm", algorithm, "--admission", "n1-warn")
+    assert (code, len(answer["placements"])) == (0, 1)
+    assert err.startswith("new goes to a, and ")
+
+
+def test_depth_and_admission_name_what_would_be_right(place: Simulate) -> None:
+    code, _, err = place(SEED, "--depth", "9")
+    assert code == 2
+    assert "--depth is '9'; it must be a whole number from 0 to 8" in err
+    code, _, err = place(SEED, "--admission", "n2")
+    assert code == 2
+    assert "--admission is 'n2'; it must be one of off, n1, n1-warn" in err
+
+
+def test_what_is_not_given_is_as_with_a_coordinator() -> None:
+    online = Settings()
+    limits = limits_of(2)
+    assert (limits.depth, limits.seconds) == (online.room_depth, online.room_seconds)
+    for verb in (simulate_place, simulate_run):
+        given = inspect.signature(verb).parameters
+        assert given["depth"].default == online.room_depth
+        assert given["admission"].default == online.admission.value

@@ -101,3 +101,30 @@ def test_what_is_wrong_is_named(
     assert main(["simulate", "run", *words]) == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_admission_is_the_coordinators_over_time(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace.write_text("second,vcpu,memory_gib,lifetime_s\n0,2,2,500\n1,2,2,500\n2,1,1,500\n9,3,3,500\n")
+    command = ["simulate", "run", str(trace), "--algorithms", "greedy,worst_fit", *SMALL]
+    counted = []
+    for more in ([], ["--admission", "n1"], ["--admission", "n1-warn"]):
+        assert main([*command, "--json", *more]) == 0
+        courses = json.loads(capsys.readouterr().out)["courses"]
+        counted.append([(each["placed"], each["moves"], each["stranding"]) for each in courses])
+    free, strict, warned = counted
+    assert free == [(4, 0, 0), (3, 0, 0)]
+    assert strict == [(2, 0, 0), (2, 0, 0)]
+    assert [(each[0], each[2]) for each in warned] == [(4, 2), (3, 1)]
+    assert main([*command, "--admission", "n1-warn"]) == 0
+    assert "STRANDING" in capsys.readouterr().out
+
+
+def test_depth_0_makes_no_room(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trace.write_text("second,vcpu,memory_gib,lifetime_s\n0,4,4,500\n1,2,2,500\n2,8,8,500\n9,6,6,500\n")
+    hosts = ["--host-count", "2", "--host-size", "cpu=10,memory=10"]
+    moves = []
+    for depth in ("0", "1"):
+        command = ["simulate", "run", str(trace), "--algorithms", "greedy", *hosts, "--depth", depth]
+        assert main([*command, "--json"]) == 0
+        moves.append(json.loads(capsys.readouterr().out)["courses"][0]["moves"])
+    assert moves == [0, 1]

@@ -100,3 +100,22 @@ def test_the_shape_is_a_large_vm_of_the_stream():
     arrivals = come(*((n, 1, 1) for n in range(18)), (18, 1, 4), (19, 1, 9))
     assert default_shape(arrivals) == Shape(cpu=9, memory=9)
     assert default_shape(come((0, 1, 3))) == Shape(cpu=3, memory=3)
+
+
+@pytest.mark.parametrize("algorithm", ["worst_fit", "delayed"])
+def test_the_peak_counts_a_burst_between_two_samples(algorithm):
+    burst = come((0, None, 4), (10.2, 0, 4), (10.2, 0.1, 4), (10.25, 0.1, 4), (240, 0, 4))
+    found = course(hosts(5), burst, algorithm)
+    assert max(each.hosts_used for each in found.samples) == 1
+    assert found.hosts_peak == 3
+
+
+def test_the_peak_counts_what_stood_before():
+    standing = Cluster(hosts(3).hosts, (Claim(demand=Demand(key="old", cpu=3, memory=3), host="h2"),))
+    assert course(standing, come((0, 1, 9), (5, 1, 9))).hosts_peak == 1
+
+
+def test_no_moves_at_depth_0():
+    arrivals = come((0, None, 4), (1, None, 2), (2, None, 8), (3, None, 6))
+    found = run(hosts(2, 10, 10), arrivals, "greedy", shape=SHAPE, limits=Limits(depth=0), clock=still)
+    assert (found.placed, found.moves, found.hosts_peak) == (3, 0, 2)

@@ -7,19 +7,22 @@ import time
 import msgspec
 
 from hpgreedy.client.clusterfile import explained, read_cluster_file
-from hpgreedy.client.errors import InputError, OperationsFailedError
+from hpgreedy.client.errors import InputError, OperationsFailedError, UsageError
 from hpgreedy.client.explain import explanation
 from hpgreedy.client.grid import Grid
 from hpgreedy.client.session import Session
 from hpgreedy.model import Cluster, Demand, cluster_of
 from hpgreedy.placement import Batch, Fleet, Limits, Placed, Placer, known, notices, place_all
 from hpgreedy.placement.explain.answer import explain_answer
+from hpgreedy.placement.restart import Admission
 from hpgreedy.placement.words import count
 from protocol.explanation import Explanation
 from protocol.spec import ClusterFile, SpecError
 
 Id = str | int
 MOST_ROUNDS = 10**9
+ROOM_SECONDS = 1.0
+"""How long may be looked for room for one VM: what a coordinator gives a request where it is told nothing."""
 
 
 class SimulatedPlacement(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +82,30 @@ class SimulatedPlacements(msgspec.Struct, frozen=True, kw_only=True):
     explanations: tuple[Explanation, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
+def limits_of(depth: int) -> Limits:
+    """A coordinator's limits for a search for room, with chains of up to `depth` moves."""
+    return Limits(depth=depth, seconds=ROOM_SECONDS, clock=time.monotonic)
+
+
+def admission_of(text: str) -> Admission:
+    """The rule of that name; raises UsageError when there is none."""
+    try:
+        return Admission(text)
+    except ValueError:
+        names = ", ".join(each.value for each in Admission)
+        raise UsageError(f"--admission is {text[:40]!r}; it must be one of {names}", "--admission") from None
+
+
 def place(
-    session: Session, file: str, algorithm: str, seed: int, *, seconds: float, explain: bool = False
+    session: Session,
+    file: str,
+    algorithm: str,
+    seed: int,
+    *,
+    seconds: float,
+    depth: int,
+    admission: str,
+    explain: bool = False,
 ) -> None:
     """Place the VMs of `file` that have no host, in file order; a batch is packed for `seconds` at most.
 
@@ -90,16 +115,19 @@ def place(
         known(algorithm)
     except SpecError as error:
         raise InputError(error.message, "--algorithm") from error
+    rule = admission_of(admission)
     found = read_cluster_file(file, simulation=True)
     with explained(file):
         cluster, waiting = cluster_of(found)
     for sentence in _notices(cluster, waiting):
         session.screen.notice(sentence)
-    limits = Limits(packing_seconds=seconds, packing_rounds=MOST_ROUNDS, clock=time.monotonic)
+    limits = msgspec.structs.replace(limits_of(depth), packing_seconds=seconds, packing_rounds=MOST_ROUNDS)
     begun = time.perf_counter()
-    batch = place_all(cluster, waiting, algorithm, seed=seed, limits=limits)
+    batch = place_all(cluster, waiting, algorithm, seed=seed, limits=limits, admission=rule)
     took = round(time.perf_counter() - begun, 6)
     ids = _Ids(found)
+    for sentence in batch.notes:
+        session.screen.notice(sentence)
     answer = _answer(ids, tuple(demand.key for demand in waiting), batch, algorithm, took)
     grids = _grids(batch, tuple(demand.key for demand in waiting), answer)
     if explain:

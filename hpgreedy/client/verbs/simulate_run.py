@@ -21,8 +21,10 @@ from hpgreedy.client.errors import InputError, UsageError
 from hpgreedy.client.grid import Grid
 from hpgreedy.client.picture import check_picture, draw
 from hpgreedy.client.session import Session
+from hpgreedy.client.verbs.simulate import admission_of, limits_of
 from hpgreedy.model import Cluster, Host, cluster_of
-from hpgreedy.placement import ALGORITHMS, Limits, known
+from hpgreedy.placement import ALGORITHMS, known
+from hpgreedy.placement.restart import Admission
 from hpgreedy.placement.words import amount, count
 from hpgreedy.simulation import (
     Arrival,
@@ -53,6 +55,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     shape: str | None
     seed: int
     picture: str | None
+    depth: int
+    admission: str
 
 
 class SimulatedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +76,7 @@ class SimulatedRun(msgspec.Struct, frozen=True, kw_only=True):
 def simulate_run(session: Session, wanted: Wanted) -> None:
     """Run the stream through each algorithm, print the table, draw the picture."""
     names = _algorithms(wanted.algorithms)
+    admission = admission_of(wanted.admission)
     if wanted.picture is not None:
         check_picture(wanted.picture)
     shape = None if wanted.shape is None else _size("--shape", wanted.shape)
@@ -88,8 +93,9 @@ def simulate_run(session: Session, wanted: Wanted) -> None:
                 name,
                 seed=wanted.seed,
                 shape=shape,
-                limits=Limits(clock=time.monotonic),
+                limits=limits_of(wanted.depth),
                 clock=time.perf_counter,
+                admission=admission,
             )
             courses.append(course)
     answer = SimulatedRun(
@@ -99,7 +105,7 @@ def simulate_run(session: Session, wanted: Wanted) -> None:
         shape=shape,
         courses=tuple(courses),
     )
-    session.show(answer, _table(answer))
+    session.show(answer, _table(answer, admission))
     session.screen.line(
         f"{count(answer.requests, 'request')} on {count(answer.hosts, 'host')}; fragmentation is that for "
         f"VMs of {count(shape.cpu, 'cpu')} with {amount(shape.memory)}"
@@ -186,7 +192,7 @@ def _lines(file: str) -> Iterator[TextIO]:
         raise InputError(f"{file} cannot be read: {reason}", "TRACE") from error
 
 
-def _table(answer: SimulatedRun) -> Grid:
+def _table(answer: SimulatedRun, admission: Admission) -> Grid:
     heads = (
         "ALGORITHM", "PLACED", "REFUSED", "REFUSED CPUS", "MOVES", "HOSTS MEAN", "PEAK", "CPU", "MEMORY",
         "FRAGMENTED", "SECONDS",
@@ -207,4 +213,7 @@ def _table(answer: SimulatedRun) -> Grid:
         )
         for course in answer.courses
     )
-    return Grid(heads, rows)
+    if admission is not Admission.N1_WARN:
+        return Grid(heads, rows)
+    said = tuple(str(course.stranding) for course in answer.courses)
+    return Grid((*heads, "STRANDING"), tuple((*row, each) for row, each in zip(rows, said, strict=True)))

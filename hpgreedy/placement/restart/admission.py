@@ -45,6 +45,7 @@ def admit(
     *,
     seed: int = 0,
     last: str | None = None,
+    explained: bool = True,
 ) -> Admitted:
     """Decide as `Placer.decide` does, under the admission rule; nothing is changed.
 
@@ -52,7 +53,7 @@ def admit(
     VMs with nowhere to restart. Where room must be made, the plan's outcome is judged, and no other plan is
     looked for.
     """
-    answer = placer.decide(demand, algorithm, seed=seed, last=last)
+    answer = placer.decide(demand, algorithm, seed=seed, last=last, explained=explained)
     if admission is Admission.OFF or isinstance(answer, NotPlaced):
         return Admitted(answer)
     losses = restarts.caused_by(demand, answer)

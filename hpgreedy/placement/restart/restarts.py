@@ -11,8 +11,9 @@ import msgspec
 from hpgreedy.model import Claim, Demand
 from hpgreedy.placement.decision import Move, Placed
 from hpgreedy.placement.fleet import Fleet
+from hpgreedy.placement.restart.bonds import Bonds
 from hpgreedy.placement.restart.loss import Loss
-from hpgreedy.placement.restart.search import Restart, beside, bound_to_others, lost_with, restart, take
+from hpgreedy.placement.restart.search import Restart, beside, bound_to_others, lost_with, restart, still, take
 
 MOST_SAID = 3
 """Losses that are looked for before a placement is judged."""
@@ -31,11 +32,15 @@ class _Known(msgspec.Struct, frozen=True):
     bound: bool
     moving: bool
 
-    def holds(self, fleet: Fleet, touched: Iterable[int]) -> bool:
-        """Whether the homes are still good, where nothing has changed but on the `touched` hosts."""
-        if self.bound or self.moving:
-            return False
+    def holds(self, fleet: Fleet, position: int, touched: Iterable[int]) -> bool:
+        """Whether the homes of the host at `position` are still good, where nothing has changed but on the
+        `touched` hosts.
+        """
         homes = self.found.homes
+        if self.moving:
+            return False
+        if self.bound:
+            return not self.found.left and still(fleet, position, homes)
         return all(take(fleet, target, homes[target]) for target in touched if target in homes)
 
 
@@ -54,7 +59,7 @@ class Restarts:
         self._guests: dict[int, set[int]] = {}
         self._unsafe: set[int] = set()
         self._due: dict[int, None] = {}
-        self._bound: set[int] = set()
+        self._bonds = Bonds(fleet)
         self._version = -1
 
     def losses(self) -> tuple[Loss, ...]:
@@ -82,15 +87,14 @@ class Restarts:
             suspects = set(touched)
             for position in touched:
                 suspects |= self._guests.get(position, set())
-            if moves or (new is not None and bound_to_others([new.demand])):
-                suspects |= self._bound
+            suspects |= self._bonds.with_rules_about(self._concerned(moves, new))
             ordered = sorted(suspects, key=lambda position: (position not in touched, position))
             found = (self._worse(position, touched, bool(moves)) for position in ordered)
             return tuple(islice((loss for loss in found if loss is not None), most))
 
     def _worse(self, position: int, touched: Sequence[int], moved: bool) -> Loss | None:
         known = self._known.get(position)
-        if known is not None and position not in touched and known.holds(self.fleet, touched):
+        if known is not None and position not in touched and known.holds(self.fleet, position, touched):
             return None
         before = known.found.left if known is not None else ()
         given_up = {demand.key for demand in before}
@@ -123,11 +127,10 @@ class Restarts:
         suspects = set(touched)
         for position in touched:
             suspects |= self._guests.get(position, set())
-        if changes.regrouped > self._version:
-            suspects |= self._bound
+        suspects |= self._bonds.changed(touched)
         for position in sorted(suspects):
             known = self._known.get(position)
-            if known is not None and position not in touched and known.holds(self.fleet, touched):
+            if known is not None and position not in touched and known.holds(self.fleet, position, touched):
                 continue
             wanted = lost_with(self.fleet, position)
             mended = None if position in self._unsafe else self._mended(position, wanted, touched)
@@ -175,10 +178,20 @@ class Restarts:
         self._hosts_of[position] = ends | found.homes.keys()
         for target in self._hosts_of[position]:
             self._guests.setdefault(target, set()).add(position)
-        bound = any(bound_to_others(demands) for demands in (found.left, *found.homes.values()))
+        demands = [demand for each in (found.left, *found.homes.values()) for demand in each]
+        bound = bound_to_others(demands)
+        self._bonds.put(position, demands if bound else ())
         self._known[position] = _Known(found, bound, bool(ends))
         (self._unsafe.add if found.left else self._unsafe.discard)(position)
-        (self._bound.add if bound else self._bound.discard)(position)
+
+    def _concerned(self, moves: tuple[Move, ...], new: Claim | None) -> Iterator[Demand]:
+        """What stands elsewhere, once the moves are done, and what is new."""
+        if new is not None:
+            yield new.demand
+        for move in moves:
+            for claim in self.fleet.claims_on(self.fleet.position[move.target]):
+                if claim.demand.key == move.vm:
+                    yield claim.demand
 
     @contextmanager
     def _as_if(self, moves: tuple[Move, ...], new: Claim | None) -> Iterator[list[int]]:

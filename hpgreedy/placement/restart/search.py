@@ -43,6 +43,15 @@ def restart(fleet: Fleet, position: int, wanted: Sequence[Demand], hot: int = 0)
         return _search(fleet, position, wanted, hot)
 
 
+def still(fleet: Fleet, position: int, homes: Mapping[int, tuple[Demand, ...]]) -> bool:
+    """Whether homes that were found for the VMs of the host at `position` are all good, rules with VMs on
+    other hosts among them; what the VMs have to do with each other is as it was.
+    """
+    wanted = [demand for demands in homes.values() for demand in demands]
+    with fleet.changes.trial(), _dead(fleet, position, wanted):
+        return all(take(fleet, target, demands) for target, demands in homes.items())
+
+
 def lost_with(fleet: Fleet, position: int) -> list[Demand]:
     """The VMs that would need another host if this one died, as they would be restarted.
 
