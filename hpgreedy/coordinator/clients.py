@@ -90,6 +90,7 @@ async def _run(core: Core, caller: Caller, request_id: str, verb: Verb, ask: Any
     if known is not None:
         await core.committer.drained()
         return _started(core, known)
+    core.engine.awake(core.now())
     result = verb.handler(core, caller, ask)
     if inspect.isawaitable(result):
         result = await result

@@ -102,6 +102,7 @@ class Coordinator:
             asyncio.create_task(core.committer.run()),
             asyncio.create_task(self._receive(core, router, agents)),
             asyncio.create_task(self._tick(core, store)),
+            asyncio.create_task(self._pulse(core)),
         ]
         stop = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait([*workers, stop], return_when=asyncio.FIRST_COMPLETED)
@@ -118,6 +119,12 @@ class Coordinator:
             if not worker.cancelled() and worker.exception() is not None:
                 raise worker.exception() or RuntimeError
         _LOG.info("coordinator stopped; its VMs go on")
+
+    async def _pulse(self, core: Core) -> None:
+        """Beside the tick, which may wait for the disk while messages are read."""
+        while True:
+            core.engine.awake(core.now())
+            await asyncio.sleep(TICK)
 
     async def _tick(self, core: Core, store: Store) -> None:
         images: set[str] | None = None

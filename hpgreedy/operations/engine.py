@@ -16,6 +16,8 @@ from protocol.messages import CommandResult, DomainEvent, DomainReport, Hello, M
 
 REQUESTS_KEPT = 86400.0
 """Seconds for which a repeated request is known to be the same."""
+STALL = 2.0
+"""Seconds without `awake` after which the coordinator counts as having been too busy to read."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -35,6 +37,7 @@ class Engine:
         self._accepted: set[str] = set()
         self._retry_at: dict[int, float] = {}
         self._next_cleaning = float("-inf")
+        self._awake: float | None = None
 
     def run(self, now: Now, act: Callable[[Context], None]) -> Outcome:
         """Let `act` change the world through a context and follow up on what it did.
@@ -53,14 +56,30 @@ class Engine:
         """After a restart: enter every open operation that waits for no command again."""
 
         def act(ctx: Context) -> None:
-            for op in self.world.open_operations():
+            for before in list(self.world.open_operations()):
+                op = self.world.operations[before.id]
                 kind = TABLE[op.kind]
                 if op.state in kind.child:
                     kind.child[op.state](ctx, op)
-                elif not op.waiting and op.state in kind.enter:
+                # One that its parent has just seen to is begun already.
+                elif op is before and not op.waiting and op.state in kind.enter:
                     begin(ctx, ctx.note(op, "taken up again after a restart of the coordinator"))
 
         return self.run(now, act)
+
+    def awake(self, now: Now) -> None:
+        """The coordinator can read what hosts say; called regularly and before what takes long.
+
+        When it was not called for longer than `STALL`, the coordinator read nothing in that time, and no host
+        counts as silent for it.
+        """
+        before, self._awake = self._awake, now.mono
+        if before is None or now.mono - before <= STALL:
+            return
+        for name, live in list(self.world.live.items()):
+            if live.heard is not None and before <= live.heard + self.world.settings.host_timeout:
+                heard = min(now.mono, live.heard + now.mono - before)
+                self.world.live[name] = msgspec.structs.replace(live, heard=heard)
 
     def host_hello(self, now: Now, public_key: str, hello: Hello) -> Outcome:
         """A host has (re)connected: its facts are kept, and what it may have missed is sent again."""

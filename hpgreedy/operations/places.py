@@ -9,6 +9,7 @@ import msgspec
 from hpgreedy.model import Demand
 from hpgreedy.operations.context import Context, Refusal
 from hpgreedy.operations.records import VmRecord
+from hpgreedy.operations.world import World
 from hpgreedy.placement import Fleet, NotPlaced, Placed, Placer, notices
 from hpgreedy.placement.explain.answer import explain_answer
 from hpgreedy.placement.restart import admit
@@ -39,13 +40,15 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
     world = ctx.world
     placer = Placer(world.fleet(ctx.now))
     number, last = world.meta.next_operation, world.meta.last_host
-    deadline = world.clock() + world.settings.room_seconds
+    started = world.clock()
+    deadline = started + world.settings.room_seconds
     restarts = world.restarts(ctx.now)
     images = [images_of(ctx, spec, f"vms[{n}]") for n, spec in enumerate(specs)]
     demands = [Demand.of_spec(spec) for spec in specs]
     planned: dict[int, Planned] = {}
     placer.limits = world.limits()
     for n in _turns(placer, demands, algorithm, seed=number, last=last):
+        _refuse_late(world, started, len(planned), len(specs))
         spec, demand = specs[n], demands[n]
         placer.limits = world.limits(max(0.0, deadline - world.clock()))
         # The number of the operation that is to make it: with it the decision can be run again.
@@ -71,6 +74,17 @@ def plan(ctx: Context, specs: Sequence[VmSpec], algorithm: str, *, explained: bo
         number += 1 + len(answer.moves)
         last = answer.host
     return [planned[n] for n in range(len(specs))]
+
+
+def _refuse_late(world: World, started: float, decided: int, wanted: int) -> None:
+    seconds = world.settings.decide_seconds
+    # One VM cannot be sent in smaller files.
+    if wanted > 1 and world.clock() - started > seconds:
+        raise Refusal(
+            "busy",
+            f"deciding on {wanted} VMs takes too long: {decided} of them were decided on in {seconds:g} s, "
+            "and nothing was accepted; send them in smaller files",
+        )
 
 
 def _turns(

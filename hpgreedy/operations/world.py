@@ -46,7 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     growth: factor between a VM's size and the maximum it can grow to, where it names none.
     host_timeout: seconds of silence after which a host counts as unreachable.
     room_depth, room_seconds: the most live migrations that make room for a VM, and how long a request may
-    look for them. admission: whether VMs are let in that leave others with nowhere to restart.
+    look for them. decide_seconds: how long a request may take that places VMs; nobody else is answered
+    meanwhile. admission: whether VMs are let in that leave others with nowhere to restart.
     """
 
     algorithm: str = "greedy"
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migration_ttl: float = 3600.0
     room_depth: int = 2
     room_seconds: float = 1.0
+    decide_seconds: float = 4.0
     admission: Admission = Admission.OFF
 
 
