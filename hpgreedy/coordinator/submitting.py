@@ -53,6 +53,13 @@ def _asked(core: Core, ask: verbs.Submit) -> tuple[str, list[VmSpec], tuple[str,
     for n, spec in enumerate(specs):
         if spec.host is not None:
             find_host(core, spec.host, f"vms[{n}].host")
+        if spec.numa_nodes is not None:
+            raise Refusal(
+                "bad_request",
+                f"vms[{n}].numa_nodes cannot be chosen in a submit; the placer chooses the nodes: "
+                "leave it out, and give numa, the number of nodes",
+                f"vms[{n}].numa_nodes",
+            )
     if core.world.settings.default_image is None and any(spec.image is None for spec in specs):
         return algorithm, specs, ("no default_image is set, so VMs without an image get no disk",)
     return algorithm, specs, ()

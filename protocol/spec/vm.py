@@ -79,7 +79,8 @@ class VmSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     pool: the libvirt storage pool its disks must lie in; only hosts with it take the VM.
     numa: it spans that many NUMA nodes of its host evenly, fits inside them and is pinned to them; without
     it the VM floats over all of its host.
-    numa_nodes: the numbers of the nodes it sits on, with `host`.
+    numa_nodes: the numbers of the nodes it sits on, with `host`; only in a cluster file of a simulation, for
+    in a cluster the placer chooses them.
     max_downtime: milliseconds a live migration may pause it (default 300).
     """
 

@@ -118,6 +118,13 @@ async def test_a_refusal_by_very_many_hosts_still_fits_a_message(tmp_path: Path)
         assert len(encode(reply, id="x", codec=b"j")[1]) < LIMIT // 10
 
 
+@pytest.mark.parametrize("verb", ["place", "submit"])
+async def test_numa_nodes_are_not_for_users_to_choose(core: Core, verb: str) -> None:
+    reply = await ask(core, verb, vms=[{**NEW, "host": "h1", "numa": 1, "numa_nodes": [0]}])
+    assert (reply.code, reply.field) == ("bad_request", "vms[0].numa_nodes")
+    assert "vms[0].numa_nodes cannot be chosen in a submit; the placer chooses the nodes" in reply.error
+
+
 async def test_no_deeper_than_the_operator_wants(tmp_path: Path) -> None:
     for depth, words in ((1, "no single live migration would make room"), (0, "")):
         async with running_core(tmp_path, Settings(room_depth=depth)) as core:
