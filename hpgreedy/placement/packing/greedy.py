@@ -15,6 +15,9 @@ from hpgreedy.placement.packing.scale import scarcity, unit
 Rule = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 """From (room, want, weights), with resources in rows, to a score for each column; the smallest is taken."""
 
+# Items that are compared for a place in a bin: of more, every second, third … one.
+SAMPLE = 1000
+
 
 def _first(room: FloatArray, want: FloatArray, weights: FloatArray) -> FloatArray:
     return np.zeros(max(room.shape[1], want.shape[1]))
@@ -98,27 +101,32 @@ def item_by_item(
 def bin_by_bin(problem: Problem, rule: Rule, over: Callable[[], bool] | None = None) -> IntArray | None:
     """Fill one bin after the other with the item the rule likes best; None when out of time."""
     scale, weights = unit(problem), scarcity(problem)
-    room = _room(problem)
     groups = Groups(problem)
     assignment = np.full(problem.items, NOWHERE, np.int64)
     left = np.arange(problem.items)
+    needs = problem.need.T.copy()
+    rooms = _room(problem)
     for home in preference(problem).tolist():
-        if not left.size:
+        if not left.size or (over is not None and over()):
             break
-        if over is not None and over():
-            return None
-        near = left[problem.allowed[problem.kind[left], home]]
-        near = near[(problem.need[near] <= room[home]).all(axis=1)]
+        room = rooms[home]
+        columns = _within(needs, room, problem.allowed[problem.kind[left], home])
+        near, need = left[columns], needs[:, columns]
         while near.size:
-            scores = rule((room[home] / scale)[:, None], (problem.need[near] / scale).T, weights)
-            item = int(near[scores.argmin()])
+            stride = -(-near.size // SAMPLE)
+            best = stride * int(
+                rule((room / scale)[:, None], need[:, ::stride] / scale[:, None], weights).argmin()
+            )
+            item = int(near[best])
             assignment[item] = home
-            room[home] -= problem.need[item]
-            near = near[(near != item) & (problem.need[near] <= room[home]).all(axis=1)]
-            if groups.of[item]:
-                near = near[~groups.rivals(item)[near]]
-        left = left[assignment[left] == NOWHERE]
-    return assignment
+            room -= need[:, best]
+            apart = ~groups.rivals(item)[near] if groups.of[item] else np.ones(near.size, np.bool_)
+            apart[best] = False
+            columns = _within(need, room, apart)
+            near, need = near[columns], need[:, columns]
+        columns = np.flatnonzero(assignment[left] == NOWHERE)
+        left, needs = left[columns], needs[:, columns]
+    return None if left.size and over is not None and over() else assignment
 
 
 class Groups:
@@ -139,6 +147,10 @@ class Groups:
             mask[self._groups[number]] = True
         mask[item] = False
         return mask
+
+    def clash(self, one: int, other: int) -> bool:
+        """Whether the two may not share a bin."""
+        return not set(self.of[one]).isdisjoint(self.of[other])
 
     def barred(self, item: int, assignment: IntArray) -> IntArray:
         """The bins in which a rival of the item is."""
@@ -164,6 +176,13 @@ def _fitting(room: IntArray, need: IntArray, allowed: BoolArray | None, barred: 
         fits &= allowed[: fits.size]
     if barred is not None:
         fits[barred[barred < fits.size]] = False
+    return np.flatnonzero(fits)
+
+
+def _within(needs: IntArray, room: IntArray, fits: BoolArray) -> IntArray:
+    """The columns of needs that fit into the room, of those that `fits` has (and which is written to)."""
+    for row, amount in zip(needs, room, strict=True):
+        fits &= row <= amount
     return np.flatnonzero(fits)
 
 

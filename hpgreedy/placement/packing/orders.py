@@ -1,4 +1,4 @@
-"""The orders in which a heuristic takes the items: large ones first, by several notions of large."""
+"""The orders in which a heuristic takes the items, by several notions of large."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ def measures(problem: Problem) -> Iterator[tuple[str, FloatArray]]:
     share = problem.need / unit(problem)
     weight = scarcity(problem)
     yield "weighted sum", share @ weight
-    yield "largest resource", share.max(axis=1, initial=0.0)
+    yield "single need", share.max(axis=1, initial=0.0)
     yield "sum", share.sum(axis=1)
     yield "norm", (share**2) @ weight
     yield "product", np.log(share + 1e-3).sum(axis=1)
 
 
 def orders(problem: Problem) -> Iterator[tuple[str, IntArray]]:
-    """Name and permutation of each order; where rules differ, those with few bins to go to come first too."""
+    """Name and permutation of each order; where rules differ, also those with few bins to go to first.
+
+    The second one takes small items first: when not all find room, that places most.
+    """
     choice = problem.allowed.sum(axis=1)[problem.kind]
-    for name, measure in measures(problem):
-        yield name, np.argsort(-measure, kind="stable")
+    for number, (name, measure) in enumerate(measures(problem)):
+        yield f"largest {name} first", np.argsort(-measure, kind="stable")
+        if number == 0:
+            yield f"smallest {name} first", np.argsort(measure, kind="stable")
         if choice.size and choice.min() < choice.max():
-            yield f"fewest bins, {name}", np.lexsort((-measure, choice))
+            yield f"fewest bins and largest {name} first", np.lexsort((-measure, choice))

@@ -89,14 +89,16 @@ def packing_problem(
 
     Raises ValueError, with a sentence, when shapes do not fit together or an amount is out of range.
     """
-    needs = _frozen(np.array(need, dtype=np.int64, ndmin=2))
-    frees = _frozen(np.array(free, dtype=np.int64, ndmin=2))
-    if needs.size == 0:
-        needs = _frozen(np.zeros((needs.shape[0] if needs.shape[1] == 0 else 0, frees.shape[1]), np.int64))
-    items, bins = needs.shape[0], frees.shape[0]
+    needs, frees = _amounts("need", need, 0), _amounts("free", free, -LARGEST)
+    # Without any item (or bin) there is nothing to tell the number of resources by.
+    if not len(needs):
+        needs = needs.reshape(0, frees.shape[1])
+    elif not len(frees):
+        frees = frees.reshape(0, needs.shape[1])
+    items, bins = len(needs), len(frees)
     problem = Problem(
-        need=needs,
-        free=frees,
+        need=_frozen(needs),
+        free=_frozen(frees),
         busy=_frozen(np.zeros(bins, np.bool_) if busy is None else np.array(busy, np.bool_)),
         kind=_frozen(np.zeros(items, np.int64) if kind is None else np.array(kind, np.int64)),
         allowed=_frozen(np.ones((1, bins), np.bool_) if allowed is None else np.array(allowed, np.bool_)),
@@ -151,10 +153,25 @@ def _check(problem: Problem) -> None:
             raise ValueError(f"{name} has the shape {shape}, right is {right}")
     if problem.allowed.ndim != 2 or problem.allowed.shape[1] != bins:
         raise ValueError(f"allowed has the shape {problem.allowed.shape}, right is (kinds, {bins})")
-    _within("need", problem.need, 0, LARGEST)
-    _within("free", problem.free, -LARGEST, LARGEST)
     _within("kind", problem.kind, 0, problem.allowed.shape[0] - 1)
     _within("conflicts", np.array([i for group in problem.conflicts for i in group], np.int64), 0, items - 1)
+
+
+def _amounts(name: str, values: npt.ArrayLike, low: int) -> IntArray:
+    """The table; ValueError unless it holds whole numbers in low..LARGEST, in rows of one length."""
+    table = np.array(values)
+    if not table.size:
+        return np.zeros(table.shape if table.ndim == 2 else (0, 0), np.int64)
+    if table.ndim != 2:
+        raise ValueError(
+            f"{name} has the shape {table.shape}, right is one row each, with one column a resource"
+        )
+    if table.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} holds numbers of type {table.dtype}, right are whole numbers up to {LARGEST}"
+        )
+    _within(name, table, low, LARGEST)
+    return table.astype(np.int64)
 
 
 def _within(name: str, values: IntArray, low: int, high: int) -> None:

@@ -20,6 +20,12 @@ def scarcity(problem: Problem) -> FloatArray:
     return demand / mean if mean > 0 else np.ones(problem.resources)
 
 
+def counted(problem: Problem) -> FloatArray:
+    """[items]: all nearly 1, less for larger ones: for when each counts and not all can be placed."""
+    size = sizes(problem)
+    return 1.0 - 0.1 * size / size.max() if size.size else size
+
+
 def sizes(problem: Problem) -> FloatArray:
     """[items]: the weighted sum of what each takes, with mean 1 (all 1 when no item takes anything)."""
     size = (problem.need / unit(problem)) @ scarcity(problem)

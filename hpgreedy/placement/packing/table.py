@@ -54,16 +54,23 @@ class Table:
         self._view(last)
         return items
 
-    def exchange(self, place: int, item: int, row: int, until: int) -> list[int]:
-        """Put the item into that bin, to stay there until that round; the items that the row takes out."""
+    def exchange(self, place: int, items: tuple[int, ...], row: int, until: int) -> list[int]:
+        """Put the items into that bin, to stay there until that round; the items that the row takes out."""
         out = [x for x in self.out[place, row].tolist() if x != self._none]
         held = self.held[place]
         for gone in out:
             held.remove(gone)
-        held.append(item)
-        self._stays[item] = until
+        held.extend(items)
+        self._stays[list(items)] = until
         self._rebuild(place)
         return out
+
+    def fitting(self, window: slice, need: list[int], now: int) -> BoolArray:
+        """[bins of the window, rows]: which rows make room enough and take out nothing that has to stay."""
+        fits = self.until[window] <= now
+        for room, amount in zip(self.room, need, strict=True):
+            fits &= room[window] >= amount
+        return fits
 
     def assignment(self) -> IntArray:
         """[items]: each one's bin or NOWHERE."""
@@ -125,11 +132,3 @@ def _pattern(count: int) -> IntArray:
     rows = [(count, count), *((one, count) for one in range(count))]
     rows += combinations(range(min(count, PAIRED)), 2)
     return np.array(rows, np.int64)
-
-
-def fitting(table: Table, window: slice, need: list[int], now: int) -> BoolArray:
-    """[bins of the window, rows]: which rows make room enough and take out nothing that has to stay."""
-    fits = table.until[window] <= now
-    for room, amount in zip(table.room, need, strict=True):
-        fits &= room[window] >= amount
-    return fits
