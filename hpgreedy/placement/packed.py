@@ -55,6 +55,8 @@ def packed(
     begun = effort.clock()
     batch = _Batch(fleet, demands, seed, last)
     best = batch.best_single(lambda: effort.clock() - begun > effort.seconds * SINGLES)
+    if len(demands) == 1:
+        return best
     bound = tuple(spot for spot in best if not _simple(demands[spot.number]))
     batch.hold(bound)
     try:

@@ -35,7 +35,7 @@ class Placer:
 
         Raises SpecError for an unknown algorithm.
         """
-        if not known(algorithm).batch or len(demands) < 2:
+        if not known(algorithm).batch or not demands:
             return tuple(range(len(demands)))
         limits = self.limits
         effort = Effort(seconds=limits.packing_seconds, rounds=limits.packing_rounds, clock=limits.clock)
