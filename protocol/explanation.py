@@ -23,6 +23,7 @@ class EditKind(enum.StrEnum):
     NETWORK = "network"
     POOL = "pool"
     CPU_MODEL = "cpu_model"
+    ACCELERATOR = "accelerator"
     HOST_UP = "host_up"
     ADD_HOST = "add_host"
     DROP_NEAR = "drop_near"

@@ -19,8 +19,9 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     wanted_host: the only host it may start on. pinned: never moved to make room for another.
     bridges, networks: those its network cards name; its host must have all of them. pool, cpu_model: the
-    storage pool and the CPU model its host must have, where it names one. group: what rules of VMs know it
-    by. numa: the NUMA nodes of its host that it spans, 0 = it floats.
+    storage pool and the CPU model its host must have, where it names one. accelerator: what must run
+    the guests of its host, None = anything. group: what rules of VMs know it by.
+    numa: the NUMA nodes of its host that it spans, 0 = it floats.
     """
 
     key: str
@@ -34,6 +35,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     networks: frozenset[str] = frozenset()
     pool: str | None = None
     cpu_model: str | None = None
+    accelerator: str | None = None
     group: str | None = None
     rules: tuple[Rule, ...] = ()
     numa: int = 0
@@ -64,7 +66,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """What it asks of a host apart from room and from other VMs; equal for VMs that ask for the same."""
         static = tuple(rule for rule in self.rules if rule.hard and rule.of_hosts) if self.rules else ()
         labels = frozenset(self.host_labels.items())
-        return (labels, self.bridges, self.networks, self.pool, self.cpu_model, static)
+        return (labels, self.bridges, self.networks, self.pool, self.cpu_model, self.accelerator, static)
 
     @property
     def numa_share(self) -> tuple[int, int]:

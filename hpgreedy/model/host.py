@@ -28,8 +28,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """A host: what it offers and what is known to stand in a VM's way there.
 
     memory is MiB. reserve_*: kept for the host itself. networks, bridges, pools, cpu_models: what it has,
-    None = whatever is asked for. names_taken: names of foreign domains on it. problem: why it is in its
-    state, a sentence or empty.
+    None = whatever is asked for. accelerator: what runs its guests, such as kvm, empty = the same.
+    names_taken: names of foreign domains on it. problem: why it is in its state, a sentence or empty.
     """
 
     key: str
@@ -49,6 +49,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     pools: frozenset[str] | None = None
     cpu_models: frozenset[str] | None = None
     offer_cpu: str = ""
+    accelerator: str = ""
     names_taken: frozenset[str] = frozenset()
 
     @property

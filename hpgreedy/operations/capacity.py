@@ -39,6 +39,7 @@ def host_of(world: World, record: HostRecord, now: Now) -> Host:
         # A host that names none cannot say what it offers.
         cpu_models=frozenset(hello.cpu_models) or None,
         offer_cpu=hello.offer_cpu,
+        accelerator=hello.accelerator.kind,
         names_taken=frozenset(name for uuid, name in live.names.items() if uuid not in world.by_uuid),
     )
 

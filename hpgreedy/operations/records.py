@@ -22,6 +22,7 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, di
     `host` is where it is, or where it is going to be made while it is new (`made` False). `operation` is
     the open operation that has hold of it. `adopted` = it was there before; its disks are not ours, so it
     is never moved to make room. `cpu_model` is what its guest sees, None = the hypervisor's default.
+    `accelerator` is what runs its guest where it was made (kvm, qemu): no other can take it over.
     `numa_nodes` are the numbers of the nodes of its host that it is pinned to. `runner_up` is the host that
     would have been next.
     """
@@ -42,6 +43,7 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, di
     image: ImageManifest | None = None
     kernel_image: ImageManifest | None = None
     cpu_model: str | None = None
+    accelerator: str | None = None
     numa_nodes: tuple[int, ...] = ()
     why_here: str = ""
     runner_up: str | None = None
@@ -49,9 +51,11 @@ class VmRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, di
 
     @cached_property
     def demand(self) -> Demand:
-        """What it takes from and asks of a host, with the CPU model that it got."""
+        """What it takes from and asks of a host, with the CPU model and the accelerator that it got."""
         asked = Demand.of_spec(self.spec)
-        return asked if self.cpu_model is None else msgspec.structs.replace(asked, cpu_model=self.cpu_model)
+        return msgspec.structs.replace(
+            asked, cpu_model=self.cpu_model or asked.cpu_model, accelerator=self.accelerator
+        )
 
     @property
     def key(self) -> str:

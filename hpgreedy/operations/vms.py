@@ -49,6 +49,7 @@ def at_home(ctx: Context, vm: VmRecord, placed: Placed) -> VmRecord:
         max_cpu=spec.max_cpu or _can_grow_to(ctx, spec.cpu, hello.capacity.cpus),
         max_memory=int(spec.max_memory or _can_grow_to(ctx, int(spec.memory), hello.capacity.memory_mib)),
         cpu_model=spec.cpu_model or (ctx.world.baseline() if is_kvm(hello) else None),
+        accelerator=hello.accelerator.kind,
         numa_nodes=placed.numa_nodes,
         why_here=placed.why,
         runner_up=placed.runner_up,

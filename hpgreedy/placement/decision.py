@@ -29,6 +29,7 @@ class Reason(enum.StrEnum):
     NETWORK = "network"
     POOL = "pool"
     CPU_MODEL = "cpu_model"
+    ACCELERATOR = "accelerator"
     N1 = "n1"
 
 

@@ -200,6 +200,7 @@ def _head(demand: Demand, rejections: tuple[Rejection, ...]) -> str:
         Reason.BRIDGE: f"no host has the bridges {', '.join(sorted(demand.bridges))}",
         Reason.POOL: f"no host has the storage pool {demand.pool}",
         Reason.CPU_MODEL: f"no host offers the CPU model {demand.cpu_model}",
+        Reason.ACCELERATOR: f"no host runs its guests by {demand.accelerator}",
         Reason.NUMA: f"no host has {count(demand.numa, 'NUMA node')} with room for its share",
         Reason.NEAR: "no host is one that it must be near",
         Reason.AVOID: "every host is one that it must avoid",

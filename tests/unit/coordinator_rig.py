@@ -34,7 +34,9 @@ async def running_core(folder: Path, settings: Settings | None = None) -> AsyncI
         await task
 
 
-def join_host(core: Core, number: int, cpus: int = 4, memory: int = 4096, **facts: Any) -> None:
+def join_host(
+    core: Core, number: int, cpus: int = 4, memory: int = 4096, kind: Any = "simulated", **facts: Any
+) -> None:
     """Host hN says hello and reports that nothing runs there."""
     hello = Hello(
         host_id=f"00000000-0000-0000-0000-{number:012d}",
@@ -45,7 +47,7 @@ def join_host(core: Core, number: int, cpus: int = 4, memory: int = 4096, **fact
         address="a",
         migrate_uri="u",
         capacity=Capacity(cpus=cpus, memory_mib=memory),
-        accelerator=Accelerator(kind="simulated", reason=""),
+        accelerator=Accelerator(kind=kind, reason=""),
         **facts,
     )
     core.apply(core.engine.host_hello(core.now(), f"{number:040d}", hello))

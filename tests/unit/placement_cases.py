@@ -43,6 +43,7 @@ def draw_demand(draw, key, most):
         networks=pick(draw, NOWHERE, LAN),
         pool=pick(draw, None, "ssd"),
         cpu_model=pick(draw, None, "Skylake"),
+        accelerator=pick(draw, None, "kvm"),
         group=draw(st.sampled_from([None, None, "g", "h"])),
         rules=tuple(draw_rule(draw) for _ in range(pick(draw, 0, 1, 1, 2, odds=3))),
         numa=pick(draw, 0, 1, 2, odds=4),
@@ -70,6 +71,7 @@ def draw_host(draw, key):
         bridges=pick(draw, None, frozenset({"br0", "br1"}), NOWHERE, odds=3),
         pools=pick(draw, None, frozenset({"ssd"}), NOWHERE, odds=3),
         cpu_models=pick(draw, None, frozenset({"Skylake", "Nehalem"}), NOWHERE, odds=3),
+        accelerator=pick(draw, "", "kvm", "qemu", odds=3),
         names_taken=pick(draw, NOWHERE, frozenset({"v1", "new"})),
     )
 

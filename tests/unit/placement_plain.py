@@ -142,6 +142,7 @@ def allowed(cluster, key, demand):
         and (host.networks is None or demand.networks <= host.networks)
         and (host.pools is None or demand.pool is None or demand.pool in host.pools)
         and (host.cpu_models is None or demand.cpu_model is None or demand.cpu_model in host.cpu_models)
+        and (not host.accelerator or demand.accelerator in (None, host.accelerator))
         and demand.key not in host.names_taken
         and not any(claim.demand.key == demand.key and claim.host == key for claim in cluster.claims)
         and has_room(cluster, key, demand)

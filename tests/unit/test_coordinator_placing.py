@@ -125,6 +125,22 @@ async def test_numa_nodes_are_not_for_users_to_choose(core: Core, verb: str) -> 
     assert "vms[0].numa_nodes cannot be chosen in a submit; the placer chooses the nodes" in reply.error
 
 
+async def test_a_vm_stays_among_hosts_that_run_it_as_it_was_made(tmp_path: Path) -> None:
+    async with running_core(tmp_path) as core:
+        join_host(core, 1, kind="kvm")
+        join_host(core, 2, kind="qemu", cpus=8)
+        vm = {"id": "a", "cpu": 1, "memory": 1, "host": "h1"}
+        assert (await ask(core, "submit", "r1", vms=[vm])).ok
+        core.world.vms["a"] = msgspec.structs.replace(core.world.vms["a"], operation=None, made=True)
+        report(core, "h1")
+        for number, to in enumerate(("h2", None)):
+            reply = await ask(core, "vm.migrate", f"m{number}", id="a", to=to)
+            assert reply.code == "refused"
+            assert "was made under kvm, it runs guests by qemu" in reply.error + str(reply.details)
+        join_host(core, 3, kind="kvm")
+        assert (await ask(core, "vm.migrate", "m3", id="a", to="h3")).ok
+
+
 async def test_no_deeper_than_the_operator_wants(tmp_path: Path) -> None:
     for depth, words in ((1, "no single live migration would make room"), (0, "")):
         async with running_core(tmp_path, Settings(room_depth=depth)) as core:

@@ -61,6 +61,8 @@ def with_edit(host, edit):
             return replace(host, labels={**host.labels, edit.name: edit.value})
         case EditKind.HOST_UP:
             return replace(host, state=HostState.UP)
+        case EditKind.ACCELERATOR:
+            return replace(host, accelerator=edit.name)
     field = {
         EditKind.BRIDGE: "bridges",
         EditKind.NETWORK: "networks",
@@ -144,6 +146,7 @@ def lacks(cluster, demand, key):
             and host.cpu_models is not None
             and demand.cpu_model not in host.cpu_models
         )
+        + (bool(host.accelerator) and demand.accelerator not in (None, host.accelerator))
         + (host.state is not HostState.UP)
         + (demand.key in host.names_taken)
         + len(short(cluster, demand, key))
@@ -179,6 +182,8 @@ def is_so(cluster, demand, key, reason, name):
             return any(claim.demand.key == demand.key and claim.host == key for claim in cluster.claims)
         case Reason.NAME_TAKEN:
             return demand.key in host.names_taken
+        case Reason.ACCELERATOR:
+            return demand.accelerator == name != host.accelerator != ""
     field, wanted = {
         Reason.BRIDGE: ("bridges", demand.bridges),
         Reason.NETWORK: ("networks", demand.networks),

@@ -16,6 +16,7 @@ HOST = Host(
     networks=frozenset({"lan"}),
     pools=frozenset({"ssd"}),
     cpu_models=frozenset({"Nehalem", "Skylake"}),
+    accelerator="qemu",
     names_taken=frozenset({"legacy"}),
 )
 HELD = Claim(demand=Demand(key="old", cpu=6, memory=12800, resources={"gpu": 1}), host="h1", movable=False)
@@ -88,6 +89,13 @@ def test_what_just_fits_passes(changes):
             None,
             None,
             "h1: cpu model: needs EPYC, it offers Nehalem; Skylake",
+        ),
+        (
+            {"accelerator": "kvm"},
+            Reason.ACCELERATOR,
+            None,
+            None,
+            "h1: accelerator: the VM was made under kvm, it runs guests by qemu",
         ),
         (
             {"rules": (Rule(kind=RuleKind.NEAR, hosts=frozenset({"h8", "h9"})),)},

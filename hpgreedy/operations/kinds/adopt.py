@@ -31,6 +31,7 @@ def _adopted(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
         error = f"{name} was not adopted: there is a VM {adopted.spec.key} already"
         return ctx.goto(op, "failed", error, error=error)
     spec = adopted.spec
+    assert op.source is not None
     vm = VmRecord(
         spec=spec,
         uuid=adopted.uuid,
@@ -41,6 +42,7 @@ def _adopted(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
         created=ctx.now.wall,
         made_by=op.id,
         host=op.source,
+        accelerator=ctx.world.hosts[op.source].hello.accelerator.kind,
         made=True,
         adopted=True,
         desired="running" if adopted.state in ("running", "paused") else "stopped",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from hpgreedy.model import Demand
 from hpgreedy.placement.constraints.already_there import ALREADY_THERE
-from hpgreedy.placement.constraints.attachments import BRIDGES, CPU_MODEL, NETWORKS, POOL
+from hpgreedy.placement.constraints.attachments import ACCELERATOR, BRIDGES, CPU_MODEL, NETWORKS, POOL
 from hpgreedy.placement.constraints.case import Case, Constraint
 from hpgreedy.placement.constraints.groups import GROUPS
 from hpgreedy.placement.constraints.hosts import HOSTS
@@ -39,7 +39,7 @@ __all__ = [
     "roughly",
 ]
 
-_SELECTED = (LABELS, HOSTS, BRIDGES, NETWORKS, POOL, CPU_MODEL)
+_SELECTED = (LABELS, HOSTS, BRIDGES, NETWORKS, POOL, CPU_MODEL, ACCELERATOR)
 """They depend on `Demand.selector` and on what hosts are: with the hosts' state, the mask is kept for all VMs
 that ask the same.
 """

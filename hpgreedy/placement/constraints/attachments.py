@@ -1,4 +1,6 @@
-"""A host has the bridges, the networks, the storage pool and the CPU model that the VM names."""
+"""A host has the bridges, the networks, the storage pool and the CPU model that the VM names; its guests
+are run by what the VM was made under.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +43,14 @@ def reject_cpu_model(case: Case) -> Rejection | None:
     return case.reject(Reason.CPU_MODEL, f"needs {wanted}, it offers {offered}")
 
 
+def reject_accelerator(case: Case) -> Rejection | None:
+    """Reject a host that runs its guests by something else than the VM was made under."""
+    wanted, has = case.demand.accelerator, case.host.accelerator
+    if wanted is None or has in ("", wanted):
+        return None
+    return case.reject(Reason.ACCELERATOR, f"the VM was made under {wanted}, it runs guests by {has}")
+
+
 def mask_bridge(fleet: Fleet, demand: Demand) -> int:
     """Hosts with all the bridges."""
     found = fleet.everything
@@ -67,6 +77,11 @@ def mask_cpu_model(fleet: Fleet, demand: Demand) -> int:
     return fleet.everything if demand.cpu_model is None else fleet.features.cpu_model(demand.cpu_model)
 
 
+def mask_accelerator(fleet: Fleet, demand: Demand) -> int:
+    """Hosts that run their guests by what the VM was made under."""
+    return fleet.everything if demand.accelerator is None else fleet.features.accelerator(demand.accelerator)
+
+
 def _one(name: str | None) -> frozenset[str]:
     return frozenset() if name is None else frozenset({name})
 
@@ -83,3 +98,4 @@ BRIDGES = Constraint(reject_bridge, mask_bridge)
 NETWORKS = Constraint(reject_network, mask_network)
 POOL = Constraint(reject_pool, mask_pool)
 CPU_MODEL = Constraint(reject_cpu_model, mask_cpu_model)
+ACCELERATOR = Constraint(reject_accelerator, mask_accelerator)

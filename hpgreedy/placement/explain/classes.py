@@ -156,6 +156,7 @@ _KEYS: dict[Reason, tuple[_Have, Callable[[Fleet, Demand, Obstacle], Key]]] = {
     Reason.BRIDGE: (_nothing, _by_host(lambda host, _: host.bridges)),
     Reason.NETWORK: (_nothing, _by_host(lambda host, _: host.networks)),
     Reason.CPU_MODEL: (_nothing, _by_host(lambda host, _: (host.offer_cpu, host.cpu_models))),
+    Reason.ACCELERATOR: (_nothing, _by_host(lambda host, _: host.accelerator)),
     Reason.APART: (_nothing, clash_key),
     Reason.TOGETHER: (_nothing, clash_key),
 }

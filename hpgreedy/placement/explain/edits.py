@@ -20,6 +20,7 @@ _PRESENT = {
     Reason.NETWORK: (EditKind.NETWORK, "the network"),
     Reason.POOL: (EditKind.POOL, "the storage pool"),
     Reason.CPU_MODEL: (EditKind.CPU_MODEL, "the CPU model"),
+    Reason.ACCELERATOR: (EditKind.ACCELERATOR, "the accelerator"),
 }
 _ROOM = {
     Reason.CPU: EditKind.MORE_CPU,

@@ -10,7 +10,7 @@ import numpy as np
 from hpgreedy.model import Demand, Rule, RuleKind
 from hpgreedy.placement.constraints import LASTING, Case, Constraint
 from hpgreedy.placement.constraints.already_there import ALREADY_THERE
-from hpgreedy.placement.constraints.attachments import BRIDGES, CPU_MODEL, NETWORKS, POOL
+from hpgreedy.placement.constraints.attachments import ACCELERATOR, BRIDGES, CPU_MODEL, NETWORKS, POOL
 from hpgreedy.placement.constraints.groups import GROUPS, keeping
 from hpgreedy.placement.constraints.hosts import HOSTS, words
 from hpgreedy.placement.constraints.labels import LABELS
@@ -129,6 +129,11 @@ def _lasting(fleet: Fleet, demand: Demand) -> Iterator[Obstacle]:
     if demand.cpu_model is not None:
         without = everything & ~features.cpu_model(demand.cpu_model)
         yield Obstacle(reason=Reason.CPU_MODEL, constraint=CPU_MODEL, hosts=without, name=demand.cpu_model)
+    if demand.accelerator is not None:
+        without = everything & ~features.accelerator(demand.accelerator)
+        yield Obstacle(
+            reason=Reason.ACCELERATOR, constraint=ACCELERATOR, hosts=without, name=demand.accelerator
+        )
 
 
 def _passing(fleet: Fleet, demand: Demand) -> Iterator[Obstacle]:

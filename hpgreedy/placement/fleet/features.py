@@ -8,6 +8,7 @@ from hpgreedy.model import Host
 
 LABEL, LABELLED, FOREIGN = "label", "labelled", "foreign"
 NETWORK, BRIDGE, POOL, CPU_MODEL = "network", "bridge", "pool", "cpu_model"
+ACCELERATOR = "accelerator"
 ANY = None
 """Stands for every name, where a host has whatever is asked for."""
 Feature = tuple[str, str | None, str]
@@ -56,6 +57,10 @@ class Features:
         """Hosts that offer the CPU model."""
         return self.offering(CPU_MODEL, name)
 
+    def accelerator(self, name: str) -> int:
+        """Hosts that run their guests by it."""
+        return self.offering(ACCELERATOR, name)
+
     def foreign(self, name: str) -> int:
         """Hosts with a foreign domain of that name."""
         return self._having.get((FOREIGN, name, ""), 0)
@@ -78,6 +83,7 @@ def _features(host: Host) -> Iterator[Feature]:
         (BRIDGE, host.bridges),
         (POOL, host.pools),
         (CPU_MODEL, host.cpu_models),
+        (ACCELERATOR, (host.accelerator,) if host.accelerator else None),
     ):
         for offered in (ANY,) if names is None else names:
             yield kind, offered, ""
