@@ -23,9 +23,18 @@ class Groups:
     def count(self, position: int, demand: Demand, by: int) -> None:
         """A VM stands at the position (1), or no more (-1)."""
         if demand.group is not None:
-            _count(self._members.setdefault(demand.group, {}), position, by)
+            members = self._members.setdefault(demand.group, {})
+            _count(members, position, by)
+            if not members:
+                del self._members[demand.group]
         for group, watch in watching(demand):
-            _count(self._watches.setdefault(group, {}).setdefault(watch, {}), position, by)
+            watches = self._watches.setdefault(group, {})
+            places = watches.setdefault(watch, {})
+            _count(places, position, by)
+            if not places:
+                del watches[watch]
+            if not watches:
+                del self._watches[group]
 
     def members(self, group: str, own: Own) -> dict[int, int]:
         """How many members of the group stand at each position."""
@@ -40,7 +49,7 @@ class Groups:
 
     def watches(self, group: str, own: Own) -> Iterator[tuple[Watch, tuple[int, ...]]]:
         """The hard rules about the group, and where the VMs stand that have them."""
-        for watch, found in self._watches.get(group, {}).items():
+        for watch, found in tuple(self._watches.get(group, {}).items()):
             left = dict(found) if own else found
             for position, demand in own:
                 if (group, watch) in watching(demand):
