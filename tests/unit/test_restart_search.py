@@ -241,6 +241,16 @@ def test_n1_refuses_when_no_host_keeps_it_and_names_what_would_be_lost():
     assert admit(placer, restarts, Admission.OFF, demand, "first_fit").note == ""
 
 
+def test_a_refusal_by_n1_counts_one_more_host_as_one():
+    fleet, placer = pair(10, 10)
+    restarts = Restarts(fleet)
+    for key, host in (("a", "h0"), ("b", "h1")):
+        fleet.add(Claim(demand=vm(key, 5), host=host))
+    answer = admit(placer, restarts, Admission.N1, vm("new", 1), "first_fit").answer
+    assert isinstance(answer, NotPlaced)
+    assert answer.why.endswith(", and 1 more host is no better")
+
+
 def test_what_was_stranded_before_keeps_no_other_vm_out():
     fleet, placer = pair(10, 10, 10)
     fleet.add(Claim(demand=vm("huge", 10), host="h0"))
@@ -278,6 +288,26 @@ def test_a_change_elsewhere_counts_where_rules_speak_of_racks():
     assert expected in restarts.caused_by(b, Placed(host="h2", algorithm="first_fit"))
     fleet.add(Claim(demand=b, host="h2"))
     assert expected in restarts.losses()
+
+
+def test_rules_have_only_hosts_looked_at_whose_vms_they_speak_of(monkeypatch):
+    fleet, _ = pair(*([10] * 40))
+    groups = [f"g{n}" for n in range(20)]
+    for n in range(20):
+        rules = (Rule(kind=RuleKind.APART, group=groups[n]),)
+        fleet.add(Claim(demand=vm(f"v{n}", 1, group=groups[n], rules=rules), host=f"h{n}"))
+    restarts = Restarts(fleet)
+    assert restarts.losses() == ()
+    looked = []
+    worse = Restarts._worse
+    monkeypatch.setattr(
+        Restarts, "_worse", lambda self, at, *more: looked.append(at) or worse(self, at, *more)
+    )
+    demand = vm("new", 1, group="g3", rules=(Rule(kind=RuleKind.APART, group="g3"),))
+    homes = {at for at in range(20) if 39 in restarts._hosts_of[at]}
+    assert restarts.caused_by(demand, Placed(host="h39", algorithm="greedy")) == ()
+    assert set(looked) == {3, 39} | homes
+    assert len(looked) < 10
 
 
 def test_on_a_large_fleet_every_host_is_looked_at_again_in_turn():

@@ -14,6 +14,7 @@ from hpgreedy.placement.placer import Placer
 from hpgreedy.placement.question import Question
 from hpgreedy.placement.restart.loss import Loss, sentences
 from hpgreedy.placement.restart.restarts import Restarts
+from hpgreedy.placement.words import count
 
 TRIES = 16
 """Hosts that are tried, in the algorithm's order, before a VM is refused."""
@@ -108,7 +109,9 @@ def _refusal(
             rejections.append(rejection or untried)
     first = next(iter(refused))
     how = f"with room made on {first}" if moved else f"on {first}"
-    others = "" if len(refused) == 1 else f", and {len(refused) - 1} more hosts are no better"
+    more = len(refused) - 1
+    no_better = f"{count(more, 'more host')} {'is' if more == 1 else 'are'}"
+    others = "" if len(refused) == 1 else f", and {no_better} no better"
     return NotPlaced(
         rejections=tuple(rejections),
         why=f"it fits, but not so that every host's VMs could be restarted elsewhere: {how}, "

@@ -53,9 +53,9 @@ class Bonds:
                 found |= self._members.get(group, set())
         return found
 
-    def changed(self, touched: Iterable[int]) -> set[int]:
-        """The hosts that rules join to what has come or gone on the `touched` hosts since they were last
-        asked about; where labels have changed, all, as places in which rules hold may be others now.
+    def changed(self, touched: Iterable[int]) -> tuple[list[Demand], bool]:
+        """What rules may speak of that has come or gone on the `touched` hosts since they were last asked
+        about, and whether labels have changed: the places in which rules hold may be others then.
         """
         moved: list[Demand] = []
         relabelled = False
@@ -66,7 +66,11 @@ class Bonds:
             moved += [demand for key, demand in demands.items() if now[1].get(key) != demand]
             moved += [demand for key, demand in now[1].items() if demands.get(key) != demand]
             self._seen[position] = now
-        return set(self._groups) if relabelled else self.with_rules_about(moved)
+        return moved, relabelled
+
+    def all(self) -> set[int]:
+        """All hosts for whose VMs rules about groups matter."""
+        return set(self._groups)
 
     def _look(self, position: int) -> _Seen:
         fleet = self._fleet

@@ -13,7 +13,15 @@ from hpgreedy.placement.decision import Move, Placed
 from hpgreedy.placement.fleet import Fleet
 from hpgreedy.placement.restart.bonds import Bonds
 from hpgreedy.placement.restart.loss import Loss
-from hpgreedy.placement.restart.search import Restart, beside, bound_to_others, lost_with, restart, still, take
+from hpgreedy.placement.restart.search import (
+    Restart,
+    besides,
+    bound_to_others,
+    lost_with,
+    restart,
+    still,
+    take,
+)
 
 MOST_SAID = 3
 """Losses that are looked for before a placement is judged."""
@@ -32,16 +40,11 @@ class _Known(msgspec.Struct, frozen=True):
     bound: bool
     moving: bool
 
-    def holds(self, fleet: Fleet, position: int, touched: Iterable[int]) -> bool:
-        """Whether the homes of the host at `position` are still good, where nothing has changed but on the
-        `touched` hosts.
+    def holds(self, fleet: Fleet, touched: Iterable[int], others: Sequence[Demand]) -> bool:
+        """Whether the homes are still good, where nothing has changed but on the `touched` hosts; others:
+        what has come or gone there.
         """
-        homes = self.found.homes
-        if self.moving:
-            return False
-        if self.bound:
-            return not self.found.left and still(fleet, position, homes)
-        return all(take(fleet, target, homes[target]) for target in touched if target in homes)
+        return not self.moving and still(fleet, self.found.homes, touched, others if self.bound else ())
 
 
 class Restarts:
@@ -87,14 +90,17 @@ class Restarts:
             suspects = set(touched)
             for position in touched:
                 suspects |= self._guests.get(position, set())
-            suspects |= self._bonds.with_rules_about(self._concerned(moves, new))
+            others = list(self._concerned(moves, new))
+            suspects |= self._bonds.with_rules_about(others)
             ordered = sorted(suspects, key=lambda position: (position not in touched, position))
-            found = (self._worse(position, touched, bool(moves)) for position in ordered)
+            found = (self._worse(position, touched, others, bool(moves)) for position in ordered)
             return tuple(islice((loss for loss in found if loss is not None), most))
 
-    def _worse(self, position: int, touched: Sequence[int], moved: bool) -> Loss | None:
+    def _worse(
+        self, position: int, touched: Sequence[int], others: Sequence[Demand], moved: bool
+    ) -> Loss | None:
         known = self._known.get(position)
-        if known is not None and position not in touched and known.holds(self.fleet, position, touched):
+        if known is not None and position not in touched and known.holds(self.fleet, touched, others):
             return None
         before = known.found.left if known is not None else ()
         given_up = {demand.key for demand in before}
@@ -127,10 +133,15 @@ class Restarts:
         suspects = set(touched)
         for position in touched:
             suspects |= self._guests.get(position, set())
-        suspects |= self._bonds.changed(touched)
+        others, relabelled = self._bonds.changed(touched)
+        joined = self._bonds.all() if relabelled else self._bonds.with_rules_about(others)
+        suspects |= joined
+        if relabelled:
+            for position in joined:
+                del self._known[position]
         for position in sorted(suspects):
             known = self._known.get(position)
-            if known is not None and position not in touched and known.holds(self.fleet, position, touched):
+            if known is not None and position not in touched and known.holds(self.fleet, touched, others):
                 continue
             wanted = lost_with(self.fleet, position)
             mended = None if position in self._unsafe else self._mended(position, wanted, touched)
@@ -143,24 +154,22 @@ class Restarts:
         when these are not easily found.
         """
         known = self._known.get(position)
-        if known is None or known.bound or known.moving:
+        if known is None or known.moving:
             return None
+        # A host's own VMs are dead when homes are needed: what changes on it alone breaks no rule elsewhere.
+        checked = known.bound and any(at != position for at in touched)
         missing = {demand.key: demand for demand in wanted}
         homes: dict[int, tuple[Demand, ...]] = {}
         for target, demands in known.found.homes.items():
             kept = tuple(demand for demand in demands if missing.get(demand.key) == demand)
-            if kept and (target not in touched or take(self.fleet, target, kept)):
+            if kept and (not (checked or target in touched) or take(self.fleet, target, kept)):
                 homes[target] = kept
                 for demand in kept:
                     del missing[demand.key]
-        if len(missing) > FEW or bound_to_others(missing.values()) or self._moving(position):
+        if len(missing) > FEW or self._moving(position):
             return None
-        for demand in missing.values():
-            home = beside(self.fleet, position, demand, homes)
-            if home is None:
-                return None
-            homes[home] = (*homes.get(home, ()), demand)
-        return Restart(homes, ())
+        found = besides(self.fleet, position, tuple(missing.values()), homes)
+        return None if found is None else Restart(found, ())
 
     def _moving(self, position: int) -> bool:
         """Whether VMs of the host hold room on another one."""

@@ -7,7 +7,7 @@ search would have found room.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from hpgreedy.model import Claim, Demand
 from hpgreedy.placement.constraints import check, feasible
 from hpgreedy.placement.fleet import Fleet
+from hpgreedy.placement.fleet.groups import watching
 from hpgreedy.placement.question import Question
 
 REPAIRS = 8
@@ -43,13 +44,23 @@ def restart(fleet: Fleet, position: int, wanted: Sequence[Demand], hot: int = 0)
         return _search(fleet, position, wanted, hot)
 
 
-def still(fleet: Fleet, position: int, homes: Mapping[int, tuple[Demand, ...]]) -> bool:
-    """Whether homes that were found for the VMs of the host at `position` are all good, rules with VMs on
-    other hosts among them; what the VMs have to do with each other is as it was.
+def still(
+    fleet: Fleet, homes: Mapping[int, tuple[Demand, ...]], touched: Iterable[int], others: Sequence[Demand]
+) -> bool:
+    """Whether homes that were found are all good, where nothing has changed but on the `touched` hosts, and
+    of what rules speak of only the `others` have come or gone. A dead host's VMs count as neighbours here,
+    so that good homes may be called bad, never the reverse.
     """
-    wanted = [demand for demands in homes.values() for demand in demands]
-    with fleet.changes.trial(), _dead(fleet, position, wanted):
-        return all(take(fleet, target, demands) for target, demands in homes.items())
+    if not all(take(fleet, target, homes[target]) for target in touched if target in homes):
+        return False
+    groups = {demand.group for demand in others} - {None}
+    watched = {group for demand in others for group, _ in watching(demand)}
+    return all(
+        check(fleet, demand, target) is None
+        for target, demands in homes.items()
+        for demand in demands
+        if demand.group in watched or any(group in groups for group, _ in watching(demand))
+    )
 
 
 def lost_with(fleet: Fleet, position: int) -> list[Demand]:
@@ -65,16 +76,53 @@ def lost_with(fleet: Fleet, position: int) -> list[Demand]:
     return found
 
 
-def beside(
-    fleet: Fleet, position: int, demand: Demand, homes: Mapping[int, tuple[Demand, ...]]
-) -> int | None:
-    """A home for one more VM of the host at `position` beside the `homes` of the others, where one is easily
-    found; rules between VMs are not looked at.
+def besides(
+    fleet: Fleet, position: int, missing: Sequence[Demand], homes: Mapping[int, tuple[Demand, ...]]
+) -> dict[int, tuple[Demand, ...]] | None:
+    """The `homes` of VMs of the host at `position` and some for the `missing` ones, where they are easily
+    found. The host's VMs count as neighbours still, so that rules may hide a home, and never feign one.
     """
+    found, held = dict(homes), list[tuple[int, Demand]]()
+    groups = {demand.group for demand in missing}
+    watched = {group for demand in missing for group, _ in watching(demand)}
+    with fleet.changes.trial():
+        try:
+            if groups != {None} or watched:
+                for target, demands in homes.items():
+                    for demand in demands:
+                        if demand.group in watched or any(group in groups for group, _ in watching(demand)):
+                            _hold(fleet, demand, target)
+                            held.append((target, demand))
+            for demand in missing:
+                there = {each.key for _, each in held}
+                home = _beside(fleet, position, demand, found, there)
+                if home is None:
+                    return None
+                found[home] = (*found.get(home, ()), demand)
+                if bound_to_others([demand]):
+                    _hold(fleet, demand, home)
+                    held.append((home, demand))
+        finally:
+            for target, demand in held:
+                fleet.remove(demand.key, fleet.hosts[target].key)
+    return found
+
+
+def _beside(
+    fleet: Fleet,
+    position: int,
+    demand: Demand,
+    homes: Mapping[int, tuple[Demand, ...]],
+    held: Collection[str],
+) -> int | None:
+    """A home for one more VM beside the `homes` of the others, of which those in `held` count already."""
     question = Question(fleet, demand, without=1 << position)
     for _ in range(TRIES_BESIDE):
         target = question.first_from(_begin(fleet, position))
-        if target is None or take(fleet, target, (*homes.get(target, ()), demand)):
+        if target is None:
+            return None
+        others = (each for each in homes.get(target, ()) if each.key not in held)
+        if take(fleet, target, (*others, demand)):
             return target
         question = question.without(target)
     return None
