@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host_timeout: seconds of silence after which a host counts as unreachable.
     room_depth, room_seconds: the most live migrations that make room for a VM, and how long a request may
     look for them. admission: whether VMs are let in that leave others with nowhere to restart.
+    keep_operations: days for which operations that have ended are kept. most_operations: the most of them
+    that are kept.
     """
 
     algorithm: str = "greedy"
@@ -59,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     room_depth: int = 2
     room_seconds: float = 1.0
     admission: Admission = Admission.OFF
+    keep_operations: float = 30.0
+    most_operations: int = 50_000
 
 
 HELD_AHEAD = frozenset({"pending", "making_room"})
