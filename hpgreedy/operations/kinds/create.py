@@ -72,7 +72,7 @@ def _cleaned(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
         return ctx.retry(op, f"tried again: {result.error}")
     if waiting.action == Destroy.action:
         return ctx.tell(op, _host(op), Remove(uuid=vm_of(ctx, op).uuid, disks=True))
-    return not_made(ctx, ctx.note(op, "nothing of it is left"), op.error)
+    return not_made(ctx, ctx.note(op, f"nothing of it is left on {op.target}"), op.error)
 
 
 def _leave_queue(ctx: Context, op: OperationRecord) -> OperationRecord:
@@ -83,7 +83,9 @@ def _leave_queue(ctx: Context, op: OperationRecord) -> OperationRecord:
 
 def _stop_making(ctx: Context, op: OperationRecord) -> OperationRecord:
     return _clear_away(
-        ctx, op, f"{op.cancelled_by} cancelled it; what was made of {op.vm} on {op.target} was removed"
+        ctx,
+        op,
+        f"{op.cancelled_by} cancelled it before {op.vm} was started on {op.target}; nothing of it is kept",
     )
 
 
@@ -101,13 +103,14 @@ def _make_room(ctx: Context, op: OperationRecord) -> OperationRecord:
     if op.cancelled_by:
         return op if any(not step.done for step in steps) else _called_off(ctx, op, steps)
     failed = next((step for step in steps if step.done and not step.ok), None)
+    if any(not step.done and step.state != "pending" for step in steps):
+        return op
     if failed is not None:
         return _no_room(ctx, op, failed, steps)
-    under_way = next((step for step in steps if not step.done), None)
-    if under_way is None:
+    following = next((step for step in steps if not step.done), None)
+    if following is None:
         return proceed(ctx, op, "provisioning", "the room has been made")
-    if under_way.state == "pending":
-        proceed(ctx, under_way, "preparation", "its turn has come")
+    proceed(ctx, following, "preparation", "its turn has come")
     return op
 
 
