@@ -200,7 +200,9 @@ def hold_free(ctx: Context, vm: VmRecord) -> None:
     if vm.operation is not None:
         op = ctx.world.operations[vm.operation]
         raise Refusal(
-            "busy", f"operation {op.id} ({op.kind}, {op.state}) has hold of {vm.key}; wait until it ends"
+            "busy",
+            f"operation {op.id} ({op.kind}, {op.state}) has hold of {vm.key}; wait until it ends, "
+            "or cancel it",
         )
 
 

@@ -1,4 +1,4 @@
-"""Operations cancelled and retried by the real programs on simulated hosts, a coordinator killed in between."""
+"""Operations cancelled and retried by the real programs on simulated hosts; the coordinator is killed too."""
 
 from __future__ import annotations
 
