@@ -13,6 +13,7 @@ from agent.ports import Driver, ReadChunk
 from protocol.commands import (
     ACTIONS,
     AbortMigration,
+    AbortShutdown,
     Adopt,
     Args,
     CommandError,
@@ -35,7 +36,7 @@ from protocol.spec import ImageManifest, SpecError, decode_spec
 
 Progress = Callable[[MigrationProgress], None]
 # These look, or must not wait: they pass a running migration or shutdown of the same domain.
-UNLOCKED: tuple[type[Args], ...] = (AbortMigration, Inspect, ConsoleLog, Destroy)
+UNLOCKED: tuple[type[Args], ...] = (AbortMigration, AbortShutdown, Inspect, ConsoleLog, Destroy)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,7 @@ def time_limit(args: Args, limits: Limits) -> float | None:
         return args.grace + limits.change
     if isinstance(args, Provision | PrepareIncoming | FetchImage):
         return limits.fetch
-    if isinstance(args, Inspect | ConsoleLog | AbortMigration):
+    if isinstance(args, Inspect | ConsoleLog | AbortMigration | AbortShutdown):
         return limits.look
     return limits.change
 
@@ -99,12 +100,14 @@ class Actions:
         self._coordinator_now = coordinator_now
         self._guard = threading.Lock()
         self._images: dict[str, threading.Lock] = {}
+        self._shutdowns: dict[str, threading.Event] = {}
         self._table: dict[type[Args], Callable[[Any, Progress], msgspec.Struct | None]] = {
             Provision: self._provision,
             PrepareIncoming: self._prepare,
             FinishIncoming: lambda args, _: self._finish(args),
             Start: lambda args, _: driver.runtime.start(args.uuid),
-            Shutdown: lambda args, _: driver.runtime.shutdown(args.uuid, args.grace, args.force),
+            Shutdown: self._shut_down,
+            AbortShutdown: self._wait_no_longer,
             Destroy: lambda args, _: driver.runtime.destroy(args.uuid, args.unless_running),
             Remove: lambda args, _: self._remove(args),
             Migrate: driver.mover.migrate,
@@ -119,6 +122,18 @@ class Actions:
     def perform(self, args: Args, progress: Progress) -> msgspec.Struct | None:
         """Do it. Raises CommandError."""
         return self._table[type(args)](args, progress)
+
+    def _shut_down(self, args: Shutdown, _progress: Progress) -> None:
+        broken_off = self._shutdowns[args.uuid] = threading.Event()
+        try:
+            self._driver.runtime.shutdown(args.uuid, args.grace, args.force, broken_off.is_set)
+        finally:
+            self._shutdowns.pop(args.uuid, None)
+
+    def _wait_no_longer(self, args: AbortShutdown, _progress: Progress) -> None:
+        waiting = self._shutdowns.get(args.uuid)
+        if waiting is not None:
+            waiting.set()
 
     def _provision(self, args: Provision, _progress: Progress) -> None:
         self._ensure(args.plan.image, args.plan.kernel_image)

@@ -43,6 +43,11 @@ class HostFacts(msgspec.Struct, frozen=True, kw_only=True):
     guards: dict[str, str] = {}
 
 
+def never() -> bool:
+    """Nobody breaks it off."""
+    return False
+
+
 class Runtime(Protocol):
     """Life and death of domains on this host."""
 
@@ -52,8 +57,11 @@ class Runtime(Protocol):
     def start(self, uuid: str) -> None:
         """Start a defined domain."""
 
-    def shutdown(self, uuid: str, grace: float, force: bool) -> None:
-        """Ask the guest to stop, wait up to `grace` seconds, then destroy only if `force`."""
+    def shutdown(self, uuid: str, grace: float, force: bool, broken_off: Callable[[], bool] = never) -> None:
+        """Ask the guest to stop, wait up to `grace` seconds, then destroy only if `force`.
+
+        Raises CommandError("aborted"), and destroys nothing, soon after `broken_off` says so.
+        """
 
     def destroy(self, uuid: str, unless_running: bool = False) -> None:
         """Stop a domain at once; with `unless_running` refuse when it runs."""

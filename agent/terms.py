@@ -95,3 +95,12 @@ def cpu_list(cpus: Iterable[int]) -> str:
 
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
+
+
+def broken_off_error(name: str) -> CommandError:
+    """A guest was asked to shut down, and nobody wants to wait for that any more."""
+    return CommandError(
+        "aborted",
+        f"VM {name} is no longer waited for and was not switched off; its guest was asked to shut down and "
+        "may still do so",
+    )

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agent import options as agent_options
 from hpgreedy.coordinator import options as coordinator_options
-from hpgreedy.operations.transitions import TRANSITIONS, WHAT_IT_DOES, mermaid
+from hpgreedy.operations.transitions import ENDED, TOO_LATE, TRANSITIONS, WHAT_IT_DOES, mermaid
 from hpgreedy.placement import ALGORITHMS, DEFAULT
 from protocol import commands, messages
 
@@ -22,11 +22,20 @@ def operations_page() -> str:
     """Every kind of operation: its diagram and its states; then the agents' commands and the messages."""
     parts = [MADE, "# Operations\n\n", _OPERATIONS_START]
     for kind, states in TRANSITIONS.items():
-        parts += [f"## {kind}\n\n```mermaid\n{mermaid(kind)}\n```\n\n| state | what happens |\n|---|---|\n"]
-        parts += [f"| `{state}` | {WHAT_IT_DOES[state]} |\n" for state in states]
+        parts += [
+            f"## {kind}\n\n```mermaid\n{mermaid(kind)}\n```\n\n",
+            "| state | what happens | `op cancel` |\n|---|---|---|\n",
+        ]
+        late = TOO_LATE[kind]
+        parts += [
+            f"| `{state}` | {WHAT_IT_DOES[state]} | {'no: ' + late[state] if state in late else 'yes'} |\n"
+            for state in states
+        ]
         parts.append("\n")
-    parts.append(f"Every kind ends in `completed` ({WHAT_IT_DOES['completed']}) or `failed` ")
-    parts.append(f"({WHAT_IT_DOES['failed']}).\n\n## What an agent is told\n\n| action | |\n|---|---|\n")
+    ends = ", ".join(f"`{state}` ({WHAT_IT_DOES[state]})" for state in ENDED)
+    parts.append(
+        f"Every kind ends in one of {ends}.\n\n## What an agent is told\n\n| action | |\n|---|---|\n"
+    )
     parts += [f"| `{name}` | {_first(kind)} |\n" for name, kind in commands.ACTIONS.items()]
     parts.append("\n## Messages\n\n| type | |\n|---|---|\n")
     parts += [f"| `{name}` | {_first(kind)} |\n" for name, kind in messages.BODIES.items()]
@@ -79,6 +88,23 @@ _END_MARK = "<!-- end -->"
 _OPERATIONS_START = """Every change to the cluster is an operation: on disk before it is acknowledged, taken
 up again after a restart, and kept with its history (`op show`). The diagrams are drawn from the table that
 the engine obeys.
+
+**`op cancel N`**, for the owner of the operation and for operators, is on disk before it is acknowledged,
+and asking again changes nothing. It is refused where there is no way back; the tables say in which states.
+What had been begun is taken back: half-made VMs are removed, a live migration is aborted at its source. It
+may come too late all the same: where a migrated VM is, is looked at as always, and an operation that
+brought about what it was to is `completed`. A guest that was asked to shut down may do so after the host
+has stopped waiting for it. Cancelling a create that makes room drops the moves that have not begun; VMs
+that have moved stay where they are.
+
+**`op retry N`** asks once more for what an operation did not bring about that failed or was cancelled: with
+the same request, for the same owner, and with everything decided anew, the place too. The new operation
+names the old one. It is refused when the old one has not ended or ended as asked, when it was a part of
+another, when the VM is gone or is another one of the same id, and whenever the request itself would be.
+
+**Ended operations** are kept for `--keep-operations` days (30), of the last 50,000; those that a VM, an
+open operation or a request of the last day refers to are kept anyway. Numbers are never given twice. A step
+that is tried again is counted in the history; after 30 tries the waits between them grow to a minute.
 
 """
 _PROGRAMS_START = """# The programs

@@ -72,6 +72,15 @@ class Shutdown(Args, frozen=True, kw_only=True):
     force: bool = False
 
 
+class AbortShutdown(Args, frozen=True, kw_only=True):
+    """Wait no longer for a guest that was asked to shut down, and do not switch it off; fine when nobody
+    waits for it.
+    """
+
+    action: ClassVar[str] = "abort_shutdown"
+    uuid: Uuid
+
+
 class Destroy(Args, frozen=True, kw_only=True):
     """Stop a domain at once. With `unless_running` one that runs is refused: only what stands still or
     is still arriving is stopped.
@@ -230,8 +239,8 @@ class DeletedDisks(Args, frozen=True, kw_only=True):
 ACTIONS: dict[str, type[Args]] = {
     kind.action: kind
     for kind in (
-        Provision, Start, Shutdown, Destroy, Remove, PrepareIncoming, FinishIncoming, Migrate, AbortMigration,
-        Inspect, ConsoleLog, Adopt, FetchImage, DeleteImage,
+        Provision, Start, Shutdown, AbortShutdown, Destroy, Remove, PrepareIncoming, FinishIncoming, Migrate,
+        AbortMigration, Inspect, ConsoleLog, Adopt, FetchImage, DeleteImage,
     )
 }  # fmt: skip
 

@@ -123,11 +123,13 @@ class LossView(Answer, frozen=True, kw_only=True):
 
 
 class OpStep(Answer, frozen=True, kw_only=True):
-    """One entry of an operation's history."""
+    """One entry of an operation's history; `by` = whose request led to it, `count` = how often in a row."""
 
     at: float
     state: str
     note: str
+    by: str = ""
+    count: int = 1
 
 
 class OpView(Answer, frozen=True, kw_only=True):
@@ -135,7 +137,8 @@ class OpView(Answer, frozen=True, kw_only=True):
 
     `done` = it has ended; `ok` tells how. For migrations `progress` while it runs and `outcome`
     (total_ms, downtime_ms, transferred) afterwards. `parent` = the operation it makes room for. `waits_for`:
-    what a VM in the queue waits for, a sentence.
+    what a VM in the queue waits for, a sentence. `retry_of` = the operation whose request it is once more.
+    `cancelled_by` = who asked for it to be cancelled; it was if its state is `cancelled` in the end.
     """
 
     id: int
@@ -153,6 +156,8 @@ class OpView(Answer, frozen=True, kw_only=True):
     why: str = ""
     waits_for: str = ""
     parent: int | None = None
+    retry_of: int | None = None
+    cancelled_by: str = ""
     children: tuple[int, ...] = ()
     progress: MigrationProgress | None = None
     outcome: dict[str, Any] = {}
@@ -296,6 +301,14 @@ class OpShow(Ask, frozen=True, kw_only=True):
     id: Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
+class OpCancel(OpShow, frozen=True, kw_only=True):
+    """Cancel an operation where that is safe. → OpsStarted: the operation, which may not have ended yet"""
+
+
+class OpRetry(OpShow, frozen=True, kw_only=True):
+    """Ask again for what an operation did not bring about. → OpsStarted"""
+
+
 class ImageBegin(Ask, frozen=True, kw_only=True):
     """Announce an image; its files are then written with ImageWrite. → ImageUpload"""
 
@@ -425,6 +438,8 @@ VERBS: dict[str, tuple[type[Ask], Any]] = {
     "host.show": (ById, HostView),
     "op.list": (OpList, tuple[OpView, ...]),
     "op.show": (OpShow, OpView),
+    "op.cancel": (OpCancel, OpsStarted),
+    "op.retry": (OpRetry, OpsStarted),
     "image.list": (Nothing, tuple[ImageView, ...]),
     "image.begin": (ImageBegin, ImageUpload),
     "image.write": (ImageWrite, ImageWritten),

@@ -283,6 +283,22 @@ def op_watch(ctx: typer.Context, number: OpNumber, timeout: Timeout = None) -> N
     views.op_watch(ctx.obj, number, timeout)
 
 
+@op.command("cancel")
+def op_cancel(ctx: typer.Context, number: OpNumber, wait: Wait = True, timeout: Timeout = None) -> None:
+    """Cancel an operation where that is safe; exits 1 when it ended otherwise."""
+    from hpgreedy.client.verbs import views
+
+    views.op_cancel(ctx.obj, number, wait, timeout)
+
+
+@op.command("retry")
+def op_retry(ctx: typer.Context, number: OpNumber, wait: Wait = True, timeout: Timeout = None) -> None:
+    """Ask again for what an operation that failed or was cancelled did not bring about."""
+    from hpgreedy.client.verbs import views
+
+    views.op_retry(ctx.obj, number, wait, timeout)
+
+
 @image.command("add")
 def image_add(
     ctx: typer.Context,

@@ -126,7 +126,7 @@ def describe(op: OpView) -> str:
 
 def _ending(op: OpView) -> str:
     if not op.ok:
-        return f"{op.kind} failed: {op.error or 'no reason was given'}"
+        return f"{op.kind} {_ended(op)}: {op.error or 'no reason was given'}"
     did = _DID.get(op.kind, "done")
     if op.kind != "migrate":
         return did + (f" on {op.target}" if op.target and op.kind in ("create", "start") else "")
@@ -140,13 +140,28 @@ def _ending(op: OpView) -> str:
     return text
 
 
+def _ended(op: OpView) -> str:
+    return "was cancelled" if op.state == "cancelled" else "failed"
+
+
+def check_cancelled(operations: Sequence[OpView], timeout: float | None = None) -> None:
+    """Raise OperationsFailedError with one sentence when some ended otherwise than as cancelled."""
+    for op in operations:
+        if op.done and op.state != "cancelled":
+            last = op.error or next((step.note for step in reversed(op.history) if step.note), "")
+            raise OperationsFailedError(
+                f"operation {op.id} was not cancelled, it is {op.state}" + (f": {last}" if last else "")
+            )
+    check([op for op in operations if not op.done], timeout)
+
+
 def check(operations: Sequence[OpView], timeout: float | None = None) -> None:
     """Raise OperationsFailedError with one sentence when some did not end well."""
     failed = [op for op in operations if op.done and not op.ok]
     still_open = [op for op in operations if not op.done]
     if failed:
         first = failed[0]
-        start = f"{first.kind} of {subject(first)} failed"
+        start = f"{first.kind} of {subject(first)} {_ended(first)}"
         if len(operations) > 1:
             start = f"{len(failed)} of {len(operations)} operations failed, first {subject(first)}"
         raise OperationsFailedError(f"{start}: {first.error or 'no reason was given'}")

@@ -13,6 +13,7 @@ from protocol.verbs import (
     HostView,
     ImageView,
     LossView,
+    OpStep,
     OpView,
     PlacementView,
     StatusView,
@@ -190,14 +191,22 @@ def op_facts(op: OpView) -> Grid:
         ("downtime", f"{outcome['downtime_ms']}ms" if "downtime_ms" in outcome else ""),
         ("transferred", size(outcome["transferred"]) if "transferred" in outcome else ""),
         ("part of", "" if op.parent is None else f"operation {op.parent}"),
+        ("retry of", "" if op.retry_of is None else f"operation {op.retry_of}"),
+        ("cancelled by", op.cancelled_by),
         ("waits for", ", ".join(str(child) for child in op.children)),
-        *((_time(step.at), f"{step.state}: {step.note}" if step.note else step.state) for step in op.history),
+        *((_time(step.at), _step(step)) for step in op.history),
     )
+
+
+def _step(step: OpStep) -> str:
+    text = f"{step.state}: {step.note}" if step.note else step.state
+    text += f" ({step.count} times)" if step.count > 1 else ""
+    return f"{text} (by {step.by})" if step.by else text
 
 
 def op_state(op: OpView) -> str:
     """The state in one word: how an ended operation ended, else where it stands."""
-    return op.state if not op.done else ("done" if op.ok else "failed")
+    return "done" if op.ok else op.state
 
 
 def progress_text(op: OpView) -> str:

@@ -59,13 +59,33 @@ def find_host(core: Core, identifier: str | int, field: str = "id") -> str:
     raise Refusal("not_found", f"{field} is {name!r}, and there is no such host; known: {known}", field)
 
 
-async def durable(core: Core, act: Callable[[Context], Any]) -> None:
-    """Change the world and return once that is on disk."""
+def find_operation(core: Core, number: int) -> OperationRecord:
+    """The operation of that number. Raises Refusal."""
+    op = core.world.operations.get(number)
+    if op is None:
+        raise Refusal(
+            "not_found",
+            f"id is {number}, and there is no such operation; those that ended long ago are not kept",
+            "id",
+        )
+    return op
+
+
+def own_operation(core: Core, caller: Caller, number: int) -> OperationRecord:
+    """The operation of that number, if the caller may change it."""
+    op = find_operation(core, number)
+    if not caller.owns(op.owner):
+        raise Refusal("forbidden", f"operation {op.id} is {op.owner}'s; {caller.name} may not change it")
+    return op
+
+
+async def durable(core: Core, act: Callable[[Context], Any], by: str = "") -> None:
+    """Change the world and return once that is on disk; `by` = who asked for it."""
     done = asyncio.get_running_loop().create_future()
 
     async def then() -> None:
         if not done.done():
             done.set_result(None)
 
-    core.change(act, then)
+    core.change(act, then, by)
     await done

@@ -95,11 +95,11 @@ async def _run(core: Core, caller: Caller, request_id: str, verb: Verb, ask: Any
     if inspect.isawaitable(result):
         result = await result
     if isinstance(result, Started):
-        return await _accept(core, key, result)
+        return await _accept(core, key, result, caller.name)
     return result
 
 
-async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
+async def _accept(core: Core, key: str, started: Started, by: str) -> OpsStarted:
     """Begin operations; returns once they and the request's id are on disk."""
     accepted: list[RequestRecord] = []
 
@@ -111,7 +111,7 @@ async def _accept(core: Core, key: str, started: Started) -> OpsStarted:
         ctx.put_request(key, record)
         accepted.append(record)
 
-    await durable(core, act)
+    await durable(core, act, by)
     answer = _started(core, accepted[0])
     return msgspec.structs.replace(answer, placements=tuple(started.placements))
 

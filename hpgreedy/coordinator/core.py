@@ -64,9 +64,11 @@ class Core:
         if changes or outcome.tells or then is not nothing:
             self.committer.add(changes, follow)
 
-    def change(self, act: Callable[[Context], None], then: Callable[[], Awaitable[None]] = nothing) -> None:
-        """Let `act` change the world; what it raises has changed nothing."""
-        self.apply(self.engine.run(self.now(), act), then)
+    def change(
+        self, act: Callable[[Context], None], then: Callable[[], Awaitable[None]] = nothing, by: str = ""
+    ) -> None:
+        """Let `act` change the world, since `by` asked for it; what it raises has changed nothing."""
+        self.apply(self.engine.run(self.now(), act, by), then)
 
     def mint_uuid(self) -> str:
         """A fresh uuid for a VM."""

@@ -12,23 +12,29 @@ import msgspec
 
 import protocol
 from hpgreedy.coordinator.access import Caller
-from hpgreedy.coordinator.acts import Started, durable, find_host, find_vm, own_vm
+from hpgreedy.coordinator.acts import (
+    Started,
+    durable,
+    find_host,
+    find_operation,
+    find_vm,
+    own_operation,
+    own_vm,
+)
 from hpgreedy.coordinator.core import Core
 from hpgreedy.coordinator.export import cluster_file
 from hpgreedy.coordinator.images import ImageFileError
 from hpgreedy.coordinator.views import (
-    foreign_domains,
     host_view,
     image_view,
     op_view,
-    users_of,
     vm_state,
     vm_view,
 )
-from hpgreedy.operations import queue, requests
+from hpgreedy.operations import again, queue, requests
 from hpgreedy.operations.context import Context, Refusal
-from hpgreedy.operations.kinds.base import begin
 from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
+from hpgreedy.operations.vms import users_of
 from hpgreedy.placement import ALGORITHMS, DEFAULT
 from protocol import verbs
 from protocol.commands import ConsoleLog, ConsoleText
@@ -92,21 +98,7 @@ def vm_migrate(core: Core, caller: Caller, ask: verbs.VmMigrate) -> Started:
 def vm_adopt(core: Core, caller: Caller, ask: verbs.VmAdopt) -> Started:
     """Take a foreign domain into care."""
     host = find_host(core, ask.host, "host")
-    if all(domain.name != ask.name for domain in foreign_domains(core.world, host)):
-        names = ", ".join(d.name for d in foreign_domains(core.world, host)) or "none"
-        raise Refusal(
-            "not_found",
-            f"name is {ask.name!r}, and {host} has no foreign domain of that name; it has: {names}",
-            "name",
-        )
-    if ask.name in core.world.vms:
-        raise Refusal("exists", f"name is {ask.name!r}, and a VM of that id exists already", "name")
-
-    def act(ctx: Context) -> tuple[OperationRecord, ...]:
-        op = ctx.new_operation("adopt", "adopting", caller.name, source=host, args={"name": ask.name})
-        return (begin(ctx, op),)
-
-    return Started(act)
+    return Started(lambda ctx: (requests.adopt(ctx, caller.name, host, ask.name),))
 
 
 async def vm_console_log(core: Core, caller: Caller, ask: verbs.VmConsoleLog) -> verbs.ConsoleLogText:
@@ -144,11 +136,29 @@ def op_list(core: Core, caller: Caller, ask: verbs.OpList) -> tuple[verbs.OpView
 
 def op_show(core: Core, caller: Caller, ask: verbs.OpShow) -> verbs.OpView:
     """One operation with its history."""
-    op = core.world.operations.get(ask.id)
-    if op is None:
-        raise Refusal("not_found", f"id is {ask.id}, and there is no such operation", "id")
+    op = find_operation(core, ask.id)
     waits_for = queue.told(core.world, op, core.now())
     return op_view(op, core.engine.progress.get(op.id), waits_for=waits_for)
+
+
+def op_cancel(core: Core, caller: Caller, ask: verbs.OpCancel) -> Started:
+    """Cancel an operation."""
+    op = own_operation(core, caller, ask.id)
+    return Started(lambda ctx: (requests.cancel(ctx, caller.name, op),))
+
+
+def op_retry(core: Core, caller: Caller, ask: verbs.OpRetry) -> Started:
+    """Ask again for what an operation did not bring about."""
+    op = own_operation(core, caller, ask.id)
+    role = again.ROLES[op.kind]
+    if not caller.may(role):
+        raise Refusal(
+            "forbidden",
+            f"a {op.kind} needs the role {role}; {caller.name} has the role {caller.role}",
+        )
+    if op.vm is not None and op.kind != "create" and not op.ok:
+        own_vm(core, caller, again.vm_to_retry(core.world.vms, op).key)
+    return Started(lambda ctx: (again.retry(ctx, caller.name, op, core.mint_uuid),))
 
 
 def flush(core: Core, caller: Caller, ask: verbs.Nothing) -> Started:
@@ -215,26 +225,7 @@ async def image_finish(core: Core, caller: Caller, ask: verbs.ImageFinish) -> ve
 def image_delete(core: Core, caller: Caller, ask: verbs.ById) -> Started:
     """Delete an image that nothing stands on."""
     name = key_of(ask.id)
-    record = core.world.images.get(name)
-    if record is None:
-        raise Refusal(
-            "not_found", f"id is {name!r}, and there is no such image; `image list` shows all", "id"
-        )
-    if name == core.world.settings.default_image:
-        raise Refusal("refused", f"image {name} is the default image; restart the coordinator with another")
-    users = [vm.key for vm in users_of(core.world, name)]
-    if users:
-        raise Refusal("refused", f"image {name} is in use by {', '.join(users[:5])}; delete those VMs first")
-    if record.operation is not None:
-        raise Refusal("busy", f"operation {record.operation} is deleting image {name} already")
-
-    def act(ctx: Context) -> tuple[OperationRecord, ...]:
-        args = {"image": name, "hosts": list(core.world.hosts)}
-        op = ctx.new_operation("delete_image", "deleting", caller.name, args=args)
-        ctx.put_image(msgspec.structs.replace(record, operation=op.id))
-        return (begin(ctx, op),)
-
-    return Started(act)
+    return Started(lambda ctx: (requests.delete_image(ctx, caller.name, name),))
 
 
 async def token_create(core: Core, caller: Caller, ask: verbs.TokenCreate) -> verbs.TokenCreated:

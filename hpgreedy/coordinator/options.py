@@ -82,6 +82,13 @@ TABLE = OptionTable(
             help="n1: refuse a VM after which some host's VMs could not be restarted elsewhere if that host "
             "died; n1-warn: say so and let it in",
         ),
+        "keep-operations": Option(
+            parse=values.number(1, 3650),
+            default=30.0,
+            metavar="DAYS",
+            help="how long operations that have ended are kept, of the last 50,000; those that VMs, open "
+            "operations or requests of the last day refer to are kept anyway",
+        ),
         "log-level": Option(
             parse=values.log_level, default="info", metavar="LEVEL", help="debug, info, warning or error"
         ),
@@ -119,6 +126,7 @@ def read(argv: Sequence[str]) -> tuple[CoordinatorSettings, dict[str, Any]]:
             admission=Admission(options["admission"]),
             room_depth=options["room-depth"],
             room_seconds=options["room-seconds"],
+            keep_operations=options["keep-operations"],
         ),
     )
     return settings, options

@@ -39,6 +39,8 @@ _ROWS: dict[str, tuple[str, handlers.Handler]] = {
     "host.show": ("viewer", handlers.host_show),
     "op.list": ("viewer", handlers.op_list),
     "op.show": ("viewer", handlers.op_show),
+    "op.cancel": ("user", handlers.op_cancel),
+    "op.retry": ("user", handlers.op_retry),
     "image.list": ("viewer", handlers.image_list),
     "image.begin": ("operator", handlers.image_begin),
     "image.write": ("operator", handlers.image_write),

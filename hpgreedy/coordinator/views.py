@@ -10,8 +10,10 @@ import msgspec
 from hpgreedy.model import HostState
 from hpgreedy.operations import queue
 from hpgreedy.operations.context import Context
+from hpgreedy.operations.inventory import foreign
 from hpgreedy.operations.places import Planned, must_copy
 from hpgreedy.operations.records import ImageRecord, OperationRecord, VmRecord
+from hpgreedy.operations.vms import users_of
 from hpgreedy.operations.world import Now, World
 from hpgreedy.placement import Fleet
 from hpgreedy.placement.words import count
@@ -200,8 +202,7 @@ def foreign_domains(world: World, name: str) -> list[ForeignDomain]:
             cpu=domain.cpus,
             memory=domain.memory_mib,
         )
-        for domain in world.live_of(name).domains.values()
-        if domain.uuid not in world.by_uuid
+        for domain in foreign(world, name)
     ]
 
 
@@ -229,10 +230,15 @@ def op_view(
         why=op.why,
         waits_for=waits_for,
         parent=op.parent,
+        retry_of=op.retry_of,
+        cancelled_by=op.cancelled_by,
         children=op.children,
         progress=progress,
         outcome=op.outcome,
-        history=tuple(OpStep(at=s.at, state=s.state, note=s.note) for s in op.history) if whole else (),
+        history=tuple(
+            OpStep(at=s.at, state=s.state, note=s.note, by=s.by, count=s.count)
+            for s in (op.history if whole else ())
+        ),
     )
 
 
@@ -249,12 +255,3 @@ def image_view(world: World, image: ImageRecord) -> ImageView:
         used_by=tuple(vm.spec.id for vm in users_of(world, manifest.name)),
         default=world.settings.default_image == manifest.name,
     )
-
-
-def users_of(world: World, image: str) -> list[VmRecord]:
-    """The VMs whose disk or kernel comes from the image."""
-    return [
-        vm
-        for vm in world.vms.values()
-        if any(used is not None and used.name == image for used in (vm.image, vm.kernel_image))
-    ]

@@ -30,6 +30,10 @@ from protocol.commands import Args
 from protocol.spec import encode_spec
 
 HISTORY_LIMIT = 200
+"""Entries of a history that are kept: the first, and the newest."""
+PATIENCE = 30
+"""Tries of a step after which the waits between them grow: one that cannot succeed now is to cost little."""
+LONGEST_WAIT = 60.0
 K = TypeVar("K", str, int)
 R = TypeVar("R")
 
@@ -56,11 +60,15 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
 
 
 class Context:
-    """One event's worth of change; made by the engine for each event. `notes` are for whoever asked."""
+    """One event's worth of change; made by the engine for each event. `notes` are for whoever asked.
 
-    def __init__(self, world: World, now: Now) -> None:
+    `by` = the person whose request the event is, if it is one.
+    """
+
+    def __init__(self, world: World, now: Now, by: str = "") -> None:
         self.world = world
         self.now = now
+        self.by = by
         self.tells: list[Tell] = []
         self.alarms: list[str] = []
         self.notes: list[str] = []
@@ -128,6 +136,10 @@ class Context:
         self._put("operation", self.world.operations, op.id, op)
         return op
 
+    def drop_operation(self, number: int) -> None:
+        """Forget an operation that ended long ago."""
+        self._drop("operation", self.world.operations, number)
+
     def new_operation(self, kind: str, state: str, owner: str, **fields: Any) -> OperationRecord:
         """Mint an operation in one of the states its kind can begin in."""
         assert state in FIRST[kind], (kind, state)
@@ -141,7 +153,7 @@ class Context:
             owner=owner,
             created=at,
             updated=at,
-            history=(Step(at, state, fields.get("why", "")),),
+            history=(Step(at, state, fields.get("why", ""), self.by),),
             **fields,
         )
         return self.put_operation(op)
@@ -155,7 +167,7 @@ class Context:
             op,
             state=state,
             updated=self.now.wall,
-            history=(*op.history, Step(self.now.wall, state, note))[-HISTORY_LIMIT:],
+            history=_with(op.history, Step(self.now.wall, state, note, self.by)),
             waiting=(),
             tries=0,
             done=done,
@@ -167,10 +179,8 @@ class Context:
         return self.put_operation(op)
 
     def note(self, op: OperationRecord, note: str, **fields: Any) -> OperationRecord:
-        """Add to an operation's history without changing its state; the same note is not repeated."""
-        history = op.history
-        if history[-1].note != note:
-            history = (*history, Step(self.now.wall, op.state, note))[-HISTORY_LIMIT:]
+        """Add to an operation's history without changing its state; the same note again is counted."""
+        history = _with(op.history, Step(self.now.wall, op.state, note, self.by))
         return self.put_operation(
             msgspec.structs.replace(op, history=history, updated=self.now.wall, **fields)
         )
@@ -193,8 +203,15 @@ class Context:
         )
 
     def retry(self, op: OperationRecord, note: str, delay: float = 2.0) -> OperationRecord:
-        """Enter the operation's state again after `delay` seconds."""
+        """Enter the operation's state again after `delay` seconds, later when that was often in vain."""
+        rounds = max(0, op.tries - PATIENCE)
+        wait = min(delay * 2.0 ** min(rounds, 16), max(LONGEST_WAIT, delay))
         op = self.note(op, note, waiting=(), tries=op.tries + 1)
+        self.retries[op.id] = self.now.mono + wait
+        return op
+
+    def look_again(self, op: OperationRecord, delay: float) -> OperationRecord:
+        """Have an operation that is being cancelled see to that again after `delay` seconds."""
         self.retries[op.id] = self.now.mono + delay
         return op
 
@@ -225,3 +242,10 @@ class Context:
             self._undo.append(lambda: table.__setitem__(key, old))
         else:
             self._undo.append(lambda: table.pop(key, None))
+
+
+def _with(history: tuple[Step, ...], new: Step) -> tuple[Step, ...]:
+    last = history[-1]
+    if (last.note, last.state, last.by) == (new.note, new.state, new.by):
+        return (*history[:-1], msgspec.structs.replace(last, count=last.count + 1))
+    return (history[0], *history[1:][-(HISTORY_LIMIT - 2) :], new)

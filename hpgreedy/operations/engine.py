@@ -8,14 +8,13 @@ import msgspec
 
 from hpgreedy.operations.context import Context, Tell
 from hpgreedy.operations.inventory import compare
+from hpgreedy.operations.kept import Keeping
 from hpgreedy.operations.kinds import TABLE
-from hpgreedy.operations.kinds.base import begin
+from hpgreedy.operations.kinds.base import begin, call_off
 from hpgreedy.operations.records import HostRecord, OperationRecord
 from hpgreedy.operations.world import HostLive, Now, World
 from protocol.messages import CommandResult, DomainEvent, DomainReport, Hello, MigrationProgress, Report
 
-REQUESTS_KEPT = 86400.0
-"""Seconds for which a repeated request is known to be the same."""
 STALL = 2.0
 """Seconds without `awake` after which the coordinator counts as having been too busy to read."""
 
@@ -36,15 +35,15 @@ class Engine:
         self._sent: dict[str, float] = {}
         self._accepted: set[str] = set()
         self._retry_at: dict[int, float] = {}
-        self._next_cleaning = float("-inf")
+        self._keeping = Keeping()
         self._awake: float | None = None
 
-    def run(self, now: Now, act: Callable[[Context], None]) -> Outcome:
-        """Let `act` change the world through a context and follow up on what it did.
+    def run(self, now: Now, act: Callable[[Context], None], by: str = "") -> Outcome:
+        """Let `act` change the world through a context and follow up on what it did; `by` = who asked for it.
 
         When `act` raises, every record is as it was before.
         """
-        ctx = Context(self.world, now)
+        ctx = Context(self.world, now, by)
         try:
             act(ctx)
             return self._settle(ctx)
@@ -59,7 +58,9 @@ class Engine:
             for before in list(self.world.open_operations()):
                 op = self.world.operations[before.id]
                 kind = TABLE[op.kind]
-                if op.state in kind.child:
+                if op.cancelled_by and op.state in kind.cancel:
+                    call_off(ctx, op)
+                elif op.state in kind.child:
                     kind.child[op.state](ctx, op)
                 # One that its parent has just seen to is begun already.
                 elif op is before and not op.waiting and op.state in kind.enter:
@@ -178,22 +179,18 @@ class Engine:
             for number in due:
                 del self._retry_at[number]
                 op = self.world.operations.get(number)
-                if op is not None and not op.done and not op.waiting:
+                if op is None or op.done:
+                    continue
+                if op.cancelled_by and op.state in TABLE[op.kind].cancel:
+                    call_off(ctx, op)
+                elif not op.waiting:
                     begin(ctx, op)
-            self._forget_requests(ctx)
+            self._keeping.clean(ctx)
             just_told = {tell.waiting.id for tell in ctx.tells}
             again = [tell for tell in self._unconfirmed(now) if tell.waiting.id not in just_told]
             ctx.tells.extend(again)
 
         return self.run(now, act)
-
-    def _forget_requests(self, ctx: Context) -> None:
-        if ctx.now.mono < self._next_cleaning:
-            return
-        self._next_cleaning = ctx.now.mono + REQUESTS_KEPT / 24
-        for key, request in list(self.world.requests.items()):
-            if ctx.now.wall - request.at > REQUESTS_KEPT:
-                ctx.drop_request(key)
 
     def _settle(self, ctx: Context) -> Outcome:
         """Parents hear of ended children; commands are stamped as sent; retries are scheduled."""

@@ -6,6 +6,7 @@ import msgspec
 
 from hpgreedy.operations.context import Context
 from hpgreedy.operations.records import VmRecord
+from hpgreedy.operations.world import World
 from protocol.messages import DomainReport, Report
 
 
@@ -28,6 +29,11 @@ def compare(ctx: Context, host: str, report: Report, only: str | None = None) ->
             _check_here(ctx, vm, domain, host)
         elif domain is not None and domain.state == "running":
             _check_elsewhere(ctx, vm, host)
+
+
+def foreign(world: World, host: str) -> list[DomainReport]:
+    """The domains on a host that are none of this cluster's VMs."""
+    return [found for found in world.live_of(host).domains.values() if found.uuid not in world.by_uuid]
 
 
 def _check_here(ctx: Context, vm: VmRecord, domain: DomainReport | None, host: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from hpgreedy.model import Demand
 from hpgreedy.operations.context import Context, Refusal
-from hpgreedy.operations.kinds.base import complete, proceed
+from hpgreedy.operations.kinds.base import complete, not_made, proceed
 from hpgreedy.operations.places import details_of, images_of, refuse_known, refuse_taken_macs
 from hpgreedy.operations.records import OperationRecord, VmRecord
 from hpgreedy.operations.vms import at_home, new_vm
@@ -69,10 +69,9 @@ def withdraw(ctx: Context, owner: str, vm: VmRecord) -> OperationRecord:
     """Take a VM out of the queue; the operation that has deleted it."""
     assert vm.operation is not None
     error = f"{vm.key} was deleted while it waited for a host; nothing of it had been made"
-    ctx.goto(ctx.world.operations[vm.operation], "failed", error, error=error)
     op = ctx.new_operation("delete", "withdrawing", owner, vm=vm.spec.id)
     op = complete(ctx, op, "it is out of the queue; nothing of it had been made")
-    ctx.drop_vm(vm.key)
+    not_made(ctx, ctx.world.operations[vm.operation], error)
     return op
 
 
@@ -140,9 +139,7 @@ def _carry_out(ctx: Context, turn: Turn) -> None:
     for served in turn.served:
         op, answer = _operation(world, served.demand), served.answer
         if isinstance(answer, NotPlaced):
-            error = f"{op.vm} was not placed when its turn came: {answer.why}"
-            ctx.drop_vm(op.vm_key)
-            ctx.goto(op, "failed", error, error=error)
+            not_made(ctx, op, f"{op.vm} was not placed when its turn came: {answer.why}")
             continue
         ctx.put_vm(at_home(ctx, world.vms[op.vm_key], answer))
         ctx.put_meta(msgspec.structs.replace(world.meta, last_host=answer.host))

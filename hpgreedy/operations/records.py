@@ -91,11 +91,16 @@ class HostRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry of an operation's history."""
+    """One entry of an operation's history; `by` = the person whose request led to it.
+
+    `count` = how often the same was noted in a row, the first time at `at`.
+    """
 
     at: float
     state: str
     note: str = ""
+    by: str = ""
+    count: int = 1
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,7 +114,11 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One change to the cluster, from its acceptance to its end."""
+    """One change to the cluster, from its acceptance to its end.
+
+    `cancelled_by` = who asked for it to be cancelled; how it ended is in `state`. `retry_of` = the operation
+    whose request was asked for again. `args["spec"]` = the VM that a create did not make.
+    """
 
     id: int
     kind: str
@@ -122,6 +131,8 @@ class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     target: str | None = None
     why: str = ""
     parent: int | None = None
+    retry_of: int | None = None
+    cancelled_by: str = ""
     children: tuple[int, ...] = ()
     args: dict[str, Any] = {}
     waiting: tuple[Waiting, ...] = ()

@@ -8,11 +8,14 @@ import msgspec
 
 from hpgreedy.model import HostState
 from hpgreedy.operations.context import Context, Refusal
-from hpgreedy.operations.kinds.base import begin, proceed
+from hpgreedy.operations.inventory import foreign
+from hpgreedy.operations.kinds import TABLE
+from hpgreedy.operations.kinds.base import begin, call_off, proceed
 from hpgreedy.operations.places import Planned, details_of, must_copy, plan
 from hpgreedy.operations.queue import join_queue, waits, withdraw
 from hpgreedy.operations.records import OperationRecord, VmRecord
-from hpgreedy.operations.vms import at_home, new_vm
+from hpgreedy.operations.transitions import TOO_LATE
+from hpgreedy.operations.vms import at_home, new_vm, users_of
 from hpgreedy.placement import Move, NotPlaced, Placed, Placer, known
 from hpgreedy.placement.restart import Admission, sentences
 from protocol.spec import VmSpec
@@ -66,7 +69,14 @@ def migrate(
     return begin(
         ctx,
         new_migration(
-            ctx, owner, vm, answer.host, why or answer.why, numa_nodes=answer.numa_nodes, bandwidth=bandwidth
+            ctx,
+            owner,
+            vm,
+            answer.host,
+            why or answer.why,
+            numa_nodes=answer.numa_nodes,
+            bandwidth=bandwidth,
+            to=to,
         ),
     )
 
@@ -91,14 +101,18 @@ def new_migration(
     *,
     numa_nodes: tuple[int, ...] = (),
     bandwidth: int = 0,
+    to: str | None = None,
     parent: int | None = None,
 ) -> OperationRecord:
     """A migration that has been decided, not begun; as part of another operation it waits for its turn.
 
-    From now on it has hold of the VM, and of room at both ends.
+    `to` is the target that was asked for, None when it was chosen. From now on it has hold of the VM, and
+    of room at both ends.
     """
     assert vm.host is not None
     args: dict[str, object] = {"copy": must_copy(ctx, vm, target), "bandwidth": bandwidth}
+    if to is not None:
+        args["to"] = to
     if vm.numa_nodes or numa_nodes:
         args["numa"] = {"source": list(vm.numa_nodes), "target": list(numa_nodes)}
     op = ctx.new_operation(
@@ -126,12 +140,69 @@ def on_vm(ctx: Context, kind: str, state: str, owner: str, vm: VmRecord, **args:
     return begin(ctx, op)
 
 
+def adopt(ctx: Context, owner: str, host: str, name: str) -> OperationRecord:
+    """Begin to take a foreign domain into care; Refusal says why not."""
+    found = [domain.name for domain in foreign(ctx.world, host)]
+    if name not in found:
+        names = ", ".join(found) or "none"
+        raise Refusal(
+            "not_found",
+            f"name is {name!r}, and {host} has no foreign domain of that name; it has: {names}",
+            "name",
+        )
+    if name in ctx.world.vms:
+        raise Refusal("exists", f"name is {name!r}, and a VM of that id exists already", "name")
+    return begin(ctx, ctx.new_operation("adopt", "adopting", owner, source=host, args={"name": name}))
+
+
+def delete_image(ctx: Context, owner: str, name: str) -> OperationRecord:
+    """Begin to delete an image that nothing stands on; Refusal says why not."""
+    world = ctx.world
+    record = world.images.get(name)
+    if record is None:
+        raise Refusal(
+            "not_found", f"id is {name!r}, and there is no such image; `image list` shows all", "id"
+        )
+    if name == world.settings.default_image:
+        raise Refusal("refused", f"image {name} is the default image; restart the coordinator with another")
+    users = [vm.key for vm in users_of(world, name)]
+    if users:
+        raise Refusal("refused", f"image {name} is in use by {', '.join(users[:5])}; delete those VMs first")
+    if record.operation is not None:
+        raise Refusal("busy", f"operation {record.operation} is deleting image {name} already")
+    args = {"image": name, "hosts": list(world.hosts)}
+    op = ctx.new_operation("delete_image", "deleting", owner, args=args)
+    ctx.put_image(msgspec.structs.replace(record, operation=op.id))
+    return begin(ctx, op)
+
+
+def cancel(ctx: Context, by: str, op: OperationRecord) -> OperationRecord:
+    """Begin to bring an operation to its end that nobody wants any more; asking again changes nothing.
+
+    It may have come too late: what the operation did is said when it has ended. Refusal says why not.
+    """
+    if op.cancelled_by:
+        return op
+    if op.done:
+        raise Refusal("refused", f"operation {op.id} ({op.kind}) has ended already: it is {op.state}", "id")
+    if op.state not in TABLE[op.kind].cancel:
+        raise Refusal(
+            "refused",
+            f"operation {op.id} ({op.kind}, {op.state}) is not cancelled: {TOO_LATE[op.kind][op.state]}",
+            "id",
+        )
+    call_off(ctx, ctx.note(op, f"{by} asked for it to be cancelled", cancelled_by=by))
+    return ctx.world.operations[op.id]
+
+
 def hold_free(ctx: Context, vm: VmRecord) -> None:
     """Refuse when an operation has hold of the VM."""
     if vm.operation is not None:
         op = ctx.world.operations[vm.operation]
         raise Refusal(
-            "busy", f"operation {op.id} ({op.kind}, {op.state}) has hold of {vm.key}; wait until it ends"
+            "busy",
+            f"operation {op.id} ({op.kind}, {op.state}) has hold of {vm.key}; wait until it ends, "
+            "or cancel it",
         )
 
 

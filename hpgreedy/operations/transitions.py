@@ -5,32 +5,32 @@
 
 from __future__ import annotations
 
-ENDED = ("completed", "failed")
+ENDED = ("completed", "failed", "cancelled")
 
 TRANSITIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "create": {
-        "waiting": ("provisioning", "failed"),
-        "making_room": ("provisioning", "failed"),
+        "waiting": ("provisioning", "failed", "cancelled"),
+        "making_room": ("provisioning", "failed", "cancelled"),
         "provisioning": ("starting", "cleaning", "failed"),
         "starting": ("completed", "cleaning"),
-        "cleaning": ("failed",),
+        "cleaning": ("failed", "cancelled"),
     },
     "delete": {
         "withdrawing": ("completed",),
-        "shutting_down": ("removing", "failed"),
+        "shutting_down": ("removing", "failed", "cancelled"),
         "destroying": ("removing", "failed"),
         "removing": ("completed", "failed"),
     },
     "migrate": {
-        "pending": ("preparation", "failed"),
-        "preparation": ("execution", "rolling_back", "failed"),
+        "pending": ("preparation", "failed", "cancelled"),
+        "preparation": ("execution", "rolling_back", "failed", "cancelled"),
         "execution": ("verification",),
         "verification": ("execution", "verification", "finishing", "rolling_back", "failed"),
         "finishing": ("completed",),
-        "rolling_back": ("verification", "failed"),
+        "rolling_back": ("verification", "failed", "cancelled"),
     },
     "start": {"starting": ("completed", "failed")},
-    "stop": {"shutting_down": ("completed", "failed")},
+    "stop": {"shutting_down": ("completed", "failed", "cancelled")},
     "adopt": {"adopting": ("completed", "failed")},
     "delete_image": {"deleting": ("completed", "failed")},
 }
@@ -44,6 +44,28 @@ FIRST: dict[str, tuple[str, ...]] = {
     "adopt": ("adopting",),
     "delete_image": ("deleting",),
 }
+
+TOO_LATE: dict[str, dict[str, str]] = {
+    "create": {
+        "starting": "its domain is being started; delete the VM once it runs",
+        "cleaning": "what was made of it is being removed already",
+    },
+    "delete": {
+        "withdrawing": "the VM is out of the queue already",
+        "destroying": "its domain is being switched off",
+        "removing": "its guest is stopped, and domain and disks are being removed",
+    },
+    "migrate": {
+        "verification": "both hosts are being asked where it runs now; ask again in a moment",
+        "finishing": "it runs at its target already; migrate it back once this has ended",
+        "rolling_back": "it did not move, and what was prepared at its target is being removed already",
+    },
+    "start": {"starting": "its domain is being started; stop the VM once it runs"},
+    "stop": {},
+    "adopt": {"adopting": "its host is writing the cluster's metadata into the domain"},
+    "delete_image": {"deleting": "hosts are deleting its files"},
+}
+"""Why an operation is not cancelled in this state; in all others it is."""
 
 WHAT_IT_DOES: dict[str, str] = {
     "waiting": "waits in the queue of `delayed` for a host that it fills; no room is held for it",
@@ -65,6 +87,7 @@ WHAT_IT_DOES: dict[str, str] = {
     "deleting": "the image's files are removed from the hosts",
     "completed": "ended as asked",
     "failed": "ended otherwise; the error says what failed and what state things are in",
+    "cancelled": "ended because somebody asked for it; the error says what state things are in",
 }
 
 
@@ -74,5 +97,6 @@ def mermaid(kind: str) -> str:
     lines += [f"  [*] --> {state}" for state in FIRST[kind]]
     for state, targets in TRANSITIONS[kind].items():
         lines += [f"  {state} --> {target}" for target in targets]
-    lines += [f"  {state} --> [*]" for state in ENDED]
+    reached = {target for targets in TRANSITIONS[kind].values() for target in targets}
+    lines += [f"  {state} --> [*]" for state in ENDED if state in reached]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import msgspec
 from hpgreedy.operations.context import Context
 from hpgreedy.operations.cpu import is_kvm
 from hpgreedy.operations.records import VmRecord
+from hpgreedy.operations.world import World
 from hpgreedy.placement import Placed
 from protocol.spec import ImageManifest, VmSpec
 
@@ -54,6 +55,15 @@ def at_home(ctx: Context, vm: VmRecord, placed: Placed) -> VmRecord:
         why_here=placed.why,
         runner_up=placed.runner_up,
     )
+
+
+def users_of(world: World, image: str) -> list[VmRecord]:
+    """The VMs whose disk or kernel comes from the image."""
+    return [
+        vm
+        for vm in world.vms.values()
+        if any(used is not None and used.name == image for used in (vm.image, vm.kernel_image))
+    ]
 
 
 def _can_grow_to(ctx: Context, size: int, of_host: int) -> int:

@@ -48,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     room_depth, room_seconds: the most live migrations that make room for a VM, and how long a request may
     look for them. decide_seconds: how long a request may take that places VMs; nobody else is answered
     meanwhile. admission: whether VMs are let in that leave others with nowhere to restart.
+    keep_operations: days for which operations that have ended are kept. most_operations: the most of them
+    that are kept.
     """
 
     algorithm: str = "greedy"
@@ -61,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     room_seconds: float = 1.0
     decide_seconds: float = 4.0
     admission: Admission = Admission.OFF
+    keep_operations: float = 30.0
+    most_operations: int = 50_000
 
 
 HELD_AHEAD = frozenset({"pending", "making_room"})

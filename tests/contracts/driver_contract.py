@@ -254,6 +254,12 @@ class DriverContract:
         bench.here.driver.runtime.shutdown(plan.uuid, bench.patience, True)
         assert bench.here.driver.runtime.inspect(plan.uuid).state == "shutoff"
 
+    def test_a_shutdown_that_is_broken_off_switches_nothing_off(self, bench: Bench) -> None:
+        plan = bench.running()
+        runtime = bench.here.driver.runtime
+        assert code_of(lambda: runtime.shutdown(plan.uuid, 0.0, True, lambda: True)) == "aborted"
+        assert runtime.inspect(plan.uuid).state == "running"
+
     def test_removing_is_refused_while_it_runs_and_then_deletes_its_files_alone(self, bench: Bench) -> None:
         other, plan = bench.provisioned(), bench.running()
         runtime = bench.here.driver.runtime

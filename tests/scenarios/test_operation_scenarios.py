@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hpgreedy.operations import queue, requests
+from hpgreedy.operations import again, queue, requests
 from hpgreedy.operations.context import Context, Refusal, Tell
 from hpgreedy.operations.engine import Engine, Outcome
 from hpgreedy.operations.kinds.base import begin
@@ -71,8 +71,8 @@ class Player:
     def now(self) -> Now:
         return Now(wall=self.mono + 1e6, mono=self.mono)
 
-    def _act(self, act: Any) -> None:
-        self.follow(self.engine.run(self.now, act))
+    def _act(self, act: Any, by: str = "ann") -> None:
+        self.follow(self.engine.run(self.now, act, by))
 
     def follow(self, outcome: Outcome) -> None:
         changes: tuple[Change, ...] = outcome.context.changes
@@ -139,6 +139,23 @@ class Player:
         self.outstanding.remove(tell)
         result = CommandResult(command=tell.waiting.id, ok=ok, data=data, code=code, error=error)
         self.follow(self.engine.command_result(self.now, host, result))
+
+    def answer_to(self, action: str, code: str = "", error: str = "") -> None:
+        """The newest command of that action is answered, whatever else waits."""
+        tell = [t for t in self.outstanding if t.waiting.action == action][-1]
+        self.outstanding.remove(tell)
+        result = CommandResult(command=tell.waiting.id, ok=not code, code=code, error=error)
+        self.follow(self.engine.command_result(self.now, tell.host, result))
+
+    def show_history(self, number: int) -> None:
+        op = self.world.operations[number]
+        retry = f", a retry of {op.retry_of}" if op.retry_of else ""
+        cancelled = f", cancelled by {op.cancelled_by}" if op.cancelled_by else ""
+        self.log.append(f"operation {number} of {op.owner}{retry}{cancelled}:")
+        for step in op.history:
+            times = f" ({step.count} times)" if step.count > 1 else ""
+            who = f" (by {step.by})" if step.by else ""
+            self.log.append(f"  {step.state}: {step.note}{times}{who}")
 
     def given(self, vms: list[dict[str, Any]]) -> None:
         """VMs that run, without a word about how they were made."""
@@ -232,6 +249,12 @@ class Player:
                             ctx.new_operation("adopt", "adopting", "ann", source=host, args={"name": name}),
                         )
                     )
+                case "cancel", [number, *rest]:
+                    op, by = self.world.operations[number], (rest or ["ann"])[0]
+                    self._act(lambda ctx: requests.cancel(ctx, by, op), by)
+                case "retry", [number, *rest]:
+                    op, by = self.world.operations[number], (rest or ["ann"])[0]
+                    self._act(lambda ctx: again.retry(ctx, by, op, self.uuid), by)
                 case "done", [host, *rest]:
                     self.answer(host, ok=True, data=rest[0] if rest else {})
                 case "fails", [host, code, error]:
@@ -264,6 +287,13 @@ class Player:
                     self._act(lambda ctx: ctx.put_host(draining))
                 case "show-holds", []:
                     self.show_holds()
+                case "answers", [action, *rest]:
+                    self.answer_to(action, *rest)
+                case "show-history", [number]:
+                    self.show_history(number)
+                case "show-operations", []:
+                    kept = ", ".join(str(number) for number in self.world.operations)
+                    self.log.append(f"kept: {kept}; the next is {self.world.meta.next_operation}")
                 case (("show-vms" | "show-claims" | "show-places" | "show-queue" | "show-losses"), []):
                     self.show(verb.removeprefix("show-"))
                 case _:

@@ -49,8 +49,10 @@ class FakeDriver:
     def destroy(self, vm, unless_running=False):
         self._did("destroy", vm)
 
-    def shutdown(self, vm, grace, force):
+    def shutdown(self, vm, grace, force, broken_off=lambda: False):
         self._did("shutdown", vm, grace, force)
+        if broken_off():
+            raise CommandError("aborted", "no longer waited for")
 
     def remove(self, vm, disks):
         self._did("remove", vm, disks)
@@ -342,6 +344,19 @@ async def test_a_shutdown_may_take_its_grace(tmp_path: Path):
     gate.set()
     await rig.until(rig.results)
     assert rig.results()[0].ok
+
+
+async def test_a_shutdown_is_broken_off_and_the_next_one_is_not(rig: Rig):
+    gate = rig.driver.gates["shutdown"] = threading.Event()
+    await rig.executor.take(command("s", "shutdown", uuid=VM, grace=30.0, force=True))
+    await rig.until(lambda: rig.driver.calls)
+    assert (await rig.do(command("other", "abort_shutdown", uuid=OTHER))).ok
+    assert (await rig.do(command("mine", "abort_shutdown", uuid=VM))).ok
+    gate.set()
+    await rig.until(lambda: rig.results("s"))
+    assert (rig.results("s")[0].ok, rig.results("s")[0].code) == (False, "aborted")
+    assert (await rig.do(command("late", "abort_shutdown", uuid=VM))).ok
+    assert (await rig.do(command("again", "shutdown", uuid=VM, grace=30.0))).ok
 
 
 async def test_results_wait_while_the_coordinator_is_away(rig: Rig):

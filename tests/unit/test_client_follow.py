@@ -10,10 +10,17 @@ import pytest
 from client_fakes import make_op
 
 from hpgreedy.client.errors import OperationsFailedError, UnreachableError
-from hpgreedy.client.follow import POLL_SECONDS, SILENCE_SECONDS, Follower, check, describe
+from hpgreedy.client.follow import (
+    POLL_SECONDS,
+    SILENCE_SECONDS,
+    Follower,
+    check,
+    check_cancelled,
+    describe,
+)
 from hpgreedy.client.screen import Screen
 from protocol.messages import MigrationProgress
-from protocol.verbs import Ask, OpShow, OpView
+from protocol.verbs import Ask, OpShow, OpStep, OpView
 
 T = TypeVar("T")
 
@@ -149,3 +156,17 @@ def test_failures_are_told_with_their_reason() -> None:
     assert two.value.message == "1 of 2 operations failed, first db-1: the host has no room"
     assert describe(bad) == "db-1: create failed: the host has no room"
     check((make_op(1, done=True, ok=True),))
+
+
+def test_a_cancel_is_done_when_the_operation_is_cancelled_and_not_when_it_ended_otherwise() -> None:
+    cancelled = make_op(1, state="cancelled", done=True, ok=False, error="ann cancelled it")
+    check_cancelled([cancelled])
+    assert describe(cancelled) == "web-1: create was cancelled: ann cancelled it"
+    with pytest.raises(OperationsFailedError, match="create of web-1 was cancelled: ann cancelled it"):
+        check([cancelled])
+    step = OpStep(at=1.0, state="completed", note="it had moved before it could be cancelled")
+    completed = make_op(2, state="completed", done=True, ok=True, history=(step,))
+    with pytest.raises(OperationsFailedError, match="operation 2 was not cancelled, it is completed: it had"):
+        check_cancelled([completed])
+    with pytest.raises(OperationsFailedError, match="had not ended after 5 s"):
+        check_cancelled([make_op(3)], 5)

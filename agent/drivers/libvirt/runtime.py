@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import libvirt
@@ -18,7 +19,8 @@ from agent.drivers.libvirt.locks import make_lease
 from agent.drivers.libvirt.lookup import domain_by_name, domain_by_uuid, existing_domain, job_stats
 from agent.drivers.libvirt.metadata import NAMESPACE, PREFIX, metadata_xml
 from agent.drivers.libvirt.networks import require_networks
-from agent.terms import refuse_unfit
+from agent.ports import never
+from agent.terms import broken_off_error, refuse_unfit
 from protocol.commands import Adopted, CommandError, ConsoleText, Inspected, Stamp, VmPlan
 
 MAX_CONSOLE = 1024 * 1024
@@ -70,13 +72,15 @@ class LibvirtRuntime:
                 if not domain.isActive():
                     raise
 
-    def shutdown(self, uuid: str, grace: float, force: bool) -> None:
+    def shutdown(self, uuid: str, grace: float, force: bool, broken_off: Callable[[], bool] = never) -> None:
         """Press the power button and wait; raises CommandError("timeout") when the guest goes on."""
         with self._link.use(f"shutting domain {uuid} down") as handle:
             domain = existing_domain(handle, uuid)
             begun = time.monotonic()
             pressed = begun - _PRESS_AGAIN
             while _runs(domain):
+                if broken_off():
+                    raise broken_off_error(domain.name())
                 now = time.monotonic()
                 if now - pressed >= _PRESS_AGAIN:
                     _press(domain)

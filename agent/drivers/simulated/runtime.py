@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid as uuids
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,7 +12,8 @@ from agent.drivers.simulated.host import SimHost
 from agent.drivers.simulated.images import disk_names
 from agent.drivers.simulated.records import SimDomain
 from agent.drivers.simulated.world import HostFolder
-from agent.terms import refuse_unfit
+from agent.ports import never
+from agent.terms import broken_off_error, refuse_unfit
 from protocol.commands import Adopted, CommandError, ConsoleText, Inspected, Stamp, VmPlan
 from protocol.spec import Memory, VmSpec, decode_spec, encode_spec
 from protocol.spec.fields import is_name
@@ -87,7 +89,7 @@ class SimRuntime:
                 )
             )
 
-    def shutdown(self, uuid: str, grace: float, force: bool) -> None:
+    def shutdown(self, uuid: str, grace: float, force: bool, broken_off: Callable[[], bool] = never) -> None:
         """Ask the guest; one with the label ``simulated.shutdown=ignore`` does not listen."""
         host = self._host
         host.check()
@@ -95,6 +97,8 @@ class SimRuntime:
         needs = math.inf if domain.behaviour("shutdown") == "ignore" else SHUTDOWN_SECONDS
         asked = host.clock()
         while host.domain(uuid).active:
+            if broken_off():
+                raise broken_off_error(domain.name)
             waited = host.clock() - asked
             if waited >= needs:
                 return self._stop(uuid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from hpgreedy.client import tables
-from hpgreedy.client.follow import Follower, check
+from hpgreedy.client.follow import Follower, check, check_cancelled
 from hpgreedy.client.session import Session, make
 from protocol.verbs import (
     AlgorithmView,
@@ -13,8 +13,11 @@ from protocol.verbs import (
     HostView,
     ImageView,
     Nothing,
+    OpCancel,
     OpList,
+    OpRetry,
     OpShow,
+    OpsStarted,
     OpView,
     StatusView,
     VmList,
@@ -74,6 +77,23 @@ def op_watch(session: Session, number: int, timeout: float | None) -> None:
     if session.screen.json:
         session.show(ended[0])
     check(ended, timeout)
+
+
+def op_cancel(session: Session, number: int, wait: bool, timeout: float | None) -> None:
+    """Cancel an operation and follow it to its end. Raises OperationsFailedError when it ended otherwise."""
+    started = session.ask("op.cancel", make(OpCancel, id=number), OpsStarted)
+    if not wait:
+        session.show(started, tables.op_table(started.operations, time.time()))
+        return
+    ended = Follower(session, session.screen, timeout).until_done(started.operations)
+    if session.screen.json:
+        session.show(OpsStarted(operations=ended, notes=started.notes))
+    check_cancelled(ended, timeout)
+
+
+def op_retry(session: Session, number: int, wait: bool, timeout: float | None) -> None:
+    """Ask again for what an operation did not bring about."""
+    session.start("op.retry", make(OpRetry, id=number), wait, timeout)
 
 
 def image_list(session: Session) -> None:

@@ -8,11 +8,14 @@ import msgspec
 
 from hpgreedy.operations.context import Context
 from hpgreedy.operations.records import OperationRecord, VmRecord, Waiting
+from protocol.commands import Args
 from protocol.messages import CommandResult
+from protocol.spec import encode_spec
 
 Enter = Callable[[Context, OperationRecord], OperationRecord]
 OnResult = Callable[[Context, OperationRecord, Waiting, CommandResult], OperationRecord]
 OnChild = Callable[[Context, OperationRecord], OperationRecord]
+OnCancel = Callable[[Context, OperationRecord], OperationRecord]
 
 TRANSIENT = frozenset({"hypervisor_down", "expired", "stale_epoch", "busy"})
 """Codes of results that say nothing about the action: it is tried again."""
@@ -24,12 +27,15 @@ class Kind(msgspec.Struct, frozen=True):
     """Handlers by state: on entering it, on a result that it waited for, on the end of a child.
 
     `child` looks at all children anew, after a restart too. `enter` is also called to take a step up again
-    after a restart or a passing failure, so it must ask only for what is idempotent.
+    after a restart or a passing failure, so it must ask only for what is idempotent. `cancel` begins to
+    bring an operation to its end that somebody does not want any more; while that lasts it is called again
+    after a restart and when `Context.look_again` asked for that. States without it are too late.
     """
 
     enter: Mapping[str, Enter]
     result: Mapping[str, OnResult]
     child: Mapping[str, OnChild] = {}
+    cancel: Mapping[str, OnCancel] = {}
 
 
 def begin(ctx: Context, op: OperationRecord) -> OperationRecord:
@@ -49,6 +55,38 @@ def fail(ctx: Context, op: OperationRecord, error: str) -> OperationRecord:
     """End an operation as failed and let go of its VM."""
     ctx.release(op)
     return ctx.goto(op, "failed", error, error=error)
+
+
+def undone(ctx: Context, op: OperationRecord, error: str) -> OperationRecord:
+    """End an operation that was taken back and let go of its VM: as cancelled when that was asked for."""
+    ctx.release(op)
+    return ctx.goto(op, _taken_back(op), error, error=error)
+
+
+def not_made(ctx: Context, op: OperationRecord, error: str) -> OperationRecord:
+    """End the making of a VM of which nothing is left; what was asked for is kept for a retry."""
+    spec = encode_spec(vm_of(ctx, op).spec)
+    ctx.drop_vm(op.vm_key)
+    return ctx.goto(op, _taken_back(op), error, error=error, args={**op.args, "spec": spec})
+
+
+def _taken_back(op: OperationRecord) -> str:
+    return "cancelled" if op.cancelled_by else "failed"
+
+
+def call_off(ctx: Context, op: OperationRecord) -> OperationRecord:
+    """Begin, or go on, to bring an operation to its end that somebody asked to cancel."""
+    from hpgreedy.operations.kinds import TABLE  # noqa: PLC0415 - the table imports this module
+
+    handler = TABLE[op.kind].cancel.get(op.state)
+    return op if handler is None else handler(ctx, op)
+
+
+def keep_telling(ctx: Context, op: OperationRecord, host: str, args: Args) -> OperationRecord:
+    """Tell a host to break off what an operation waits for, again and again: it may not have begun yet."""
+    if any(item.action == args.action for item in op.waiting):
+        return op
+    return ctx.tell(op, host, args, tag="-abort")
 
 
 def complete(ctx: Context, op: OperationRecord, note: str = "") -> OperationRecord:

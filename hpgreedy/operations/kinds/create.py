@@ -5,11 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from hpgreedy.operations.context import Context
-from hpgreedy.operations.kinds.base import Kind, complete, fail, passing, proceed, steps_of, vm_of
+from hpgreedy.operations.kinds.base import (
+    Kind,
+    call_off,
+    complete,
+    fail,
+    not_made,
+    passing,
+    proceed,
+    steps_of,
+    vm_of,
+)
 from hpgreedy.operations.kinds.recheck import broken_rule
 from hpgreedy.operations.records import OperationRecord, Waiting
 from protocol.commands import Destroy, Provision, Remove, Start
 from protocol.messages import CommandResult
+
+_ENDED = {"failed": "failed", "cancelled": "was cancelled"}
 
 
 def _provision(ctx: Context, op: OperationRecord) -> OperationRecord:
@@ -18,9 +30,7 @@ def _provision(ctx: Context, op: OperationRecord) -> OperationRecord:
     if problem is not None and op.attempt:
         return _undo(ctx, op, problem)
     if problem is not None:
-        error = f"{op.vm} was not made on {op.target}: {problem}"
-        ctx.drop_vm(op.vm_key)
-        return ctx.goto(op, "failed", error, error=error)
+        return not_made(ctx, op, f"{op.vm} was not made on {op.target}: {problem}")
     order = Provision(plan=vm.plan(meta.cluster, meta.site))
     return ctx.tell(op, _host(op), order, ttl=ctx.world.settings.migration_ttl)
 
@@ -46,7 +56,10 @@ def _started(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
 
 
 def _undo(ctx: Context, op: OperationRecord, problem: str) -> OperationRecord:
-    error = f"{op.vm} could not be made on {op.target}: {problem}"
+    return _clear_away(ctx, op, f"{op.vm} could not be made on {op.target}: {problem}")
+
+
+def _clear_away(ctx: Context, op: OperationRecord, error: str) -> OperationRecord:
     return proceed(ctx, ctx.note(op, error, error=error), "cleaning", error)
 
 
@@ -59,22 +72,53 @@ def _cleaned(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
         return ctx.retry(op, f"tried again: {result.error}")
     if waiting.action == Destroy.action:
         return ctx.tell(op, _host(op), Remove(uuid=vm_of(ctx, op).uuid, disks=True))
-    ctx.drop_vm(op.vm_key)
-    return ctx.goto(op, "failed", f"{op.error}; nothing of it is left", error=op.error)
+    return not_made(ctx, ctx.note(op, f"nothing of it is left on {op.target}"), op.error)
+
+
+def _leave_queue(ctx: Context, op: OperationRecord) -> OperationRecord:
+    return not_made(
+        ctx, op, f"{op.cancelled_by} cancelled it while {op.vm} waited for a host; nothing had been made"
+    )
+
+
+def _stop_making(ctx: Context, op: OperationRecord) -> OperationRecord:
+    return _clear_away(
+        ctx,
+        op,
+        f"{op.cancelled_by} cancelled it before {op.vm} was started on {op.target}; nothing of it is kept",
+    )
+
+
+def _stop_making_room(ctx: Context, op: OperationRecord) -> OperationRecord:
+    """Moves that have not begun are dropped; the one under way is called off, or ends first."""
+    for step in reversed(steps_of(ctx, op)):
+        if not step.done and not step.cancelled_by:
+            call_off(ctx, ctx.note(step, f"operation {op.id} was cancelled", cancelled_by=op.cancelled_by))
+    return _make_room(ctx, ctx.world.operations[op.id])
 
 
 def _make_room(ctx: Context, op: OperationRecord) -> OperationRecord:
     """Its moves one after the other, then the VM itself; the first that fails ends it."""
     steps = steps_of(ctx, op)
+    if op.cancelled_by:
+        return op if any(not step.done for step in steps) else _called_off(ctx, op, steps)
     failed = next((step for step in steps if step.done and not step.ok), None)
+    if any(not step.done and step.state != "pending" for step in steps):
+        return op
     if failed is not None:
         return _no_room(ctx, op, failed, steps)
-    under_way = next((step for step in steps if not step.done), None)
-    if under_way is None:
+    following = next((step for step in steps if not step.done), None)
+    if following is None:
         return proceed(ctx, op, "provisioning", "the room has been made")
-    if under_way.state == "pending":
-        proceed(ctx, under_way, "preparation", "its turn has come")
+    proceed(ctx, following, "preparation", "its turn has come")
     return op
+
+
+def _called_off(ctx: Context, op: OperationRecord, steps: list[OperationRecord]) -> OperationRecord:
+    told = [f"{op.cancelled_by} cancelled it before room was made for {op.vm}; nothing of it had been made"]
+    told += [f"{step.vm} is on {step.target} now and stays there" for step in steps if step.ok]
+    told += [step.error for step in steps if not step.ok]
+    return not_made(ctx, op, "; ".join(told))
 
 
 def _no_room(
@@ -82,7 +126,7 @@ def _no_room(
 ) -> OperationRecord:
     told = [
         f"no room was made for {op.vm}: operation {failed.id}, which was to move {failed.vm} from "
-        f"{failed.source} to {failed.target}, failed: {failed.error}"
+        f"{failed.source} to {failed.target}, {_ENDED[failed.state]}: {failed.error}"
     ]
     vm = ctx.world.vms.get(failed.vm_key)
     if vm is not None and not vm.problem and f"stays on {vm.host}" not in failed.error:
@@ -93,12 +137,11 @@ def _no_room(
         fail(
             ctx,
             step,
-            f"not begun, since operation {failed.id} failed before it; {step.vm} stays on {step.source}",
+            f"not begun, since operation {failed.id} {_ENDED[failed.state]} before it; {step.vm} stays on "
+            f"{step.source}",
         )
     told += [f"{step.vm} was not moved and stays on {step.source}" for step in left]
-    ctx.drop_vm(op.vm_key)
-    error = "; ".join(told)
-    return ctx.goto(op, "failed", error, error=error)
+    return not_made(ctx, op, "; ".join(told))
 
 
 def _host(op: OperationRecord) -> str:
@@ -110,4 +153,5 @@ KIND = Kind(
     enter={"provisioning": _provision, "starting": _start, "cleaning": _clean},
     result={"provisioning": _provisioned, "starting": _started, "cleaning": _cleaned},
     child={"making_room": _make_room},
+    cancel={"waiting": _leave_queue, "making_room": _stop_making_room, "provisioning": _stop_making},
 )

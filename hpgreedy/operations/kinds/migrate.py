@@ -9,15 +9,36 @@ import msgspec
 from hpgreedy.model import HostState
 from hpgreedy.operations.capacity import ends_of
 from hpgreedy.operations.context import Context
-from hpgreedy.operations.kinds.base import MAX_TRIES, Kind, complete, fail, passing, proceed, vm_of
+from hpgreedy.operations.kinds.base import (
+    MAX_TRIES,
+    Kind,
+    complete,
+    fail,
+    keep_telling,
+    passing,
+    proceed,
+    undone,
+    vm_of,
+)
 from hpgreedy.operations.kinds.recheck import WAITED_FOR, broken_rule
 from hpgreedy.operations.records import OperationRecord, Waiting
-from protocol.commands import Destroy, FinishIncoming, Inspect, Inspected, Migrate, PrepareIncoming, Remove
+from protocol.commands import (
+    AbortMigration,
+    Destroy,
+    FinishIncoming,
+    Inspect,
+    Inspected,
+    Migrate,
+    PrepareIncoming,
+    Remove,
+)
 from protocol.messages import CommandResult
 from protocol.spec import SpecError, decode_spec, encode_spec
 
 LOUD_AFTER = 15
 """Looks at a domain that stands at both ends before an operator is told."""
+ABORT_AGAIN = 3.0
+"""Seconds after which a migration that goes on is aborted once more: it may only just have begun."""
 
 
 NOTHING_TO_FINISH = ("not_found", "refused", "bad_arguments")
@@ -130,9 +151,16 @@ def _execute(ctx: Context, op: OperationRecord) -> OperationRecord:
 
 
 def _executed(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
-    said = "libvirt says it is done" if result.ok else f"libvirt says: {result.error}"
-    outcome = dict(result.data) if result.ok else op.outcome
-    op = ctx.note(op, said, outcome=outcome, error="" if result.ok else result.error)
+    if waiting.action == AbortMigration.action:
+        op = op if result.ok else ctx.note(op, f"{waiting.host} could not abort it: {result.error}")
+        ctx.look_again(op, ABORT_AGAIN)
+    else:
+        said = "libvirt says it is done" if result.ok else f"libvirt says: {result.error}"
+        outcome = dict(result.data) if result.ok else op.outcome
+        op = ctx.note(op, said, outcome=outcome, error="" if result.ok else result.error)
+    if op.waiting:
+        # An abort that is still on its way must not meet a later migration.
+        return op
     return proceed(ctx, op, "verification", "asking both hosts where it runs")
 
 
@@ -144,6 +172,8 @@ def _verify(ctx: Context, op: OperationRecord) -> OperationRecord:
 
 
 def _seen(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
+    if waiting.action == AbortMigration.action:
+        return ctx.retry(op, "its migration is being aborted: looking again", delay=1.0)
     if not result.ok:
         return ctx.retry(op, f"{waiting.host} could not say where it runs: {result.error}")
     try:
@@ -162,7 +192,12 @@ def _seen(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandRe
 
 def _decide(ctx: Context, op: OperationRecord, found: Verdict) -> OperationRecord:
     if found is Verdict.FOLLOW:
-        return proceed(ctx, op, "execution", "its migration is still running: following it")
+        # To follow it would start it anew if it has just ended.
+        return (
+            _abort(ctx, op)
+            if op.cancelled_by
+            else proceed(ctx, op, "execution", "its migration is still running: following it")
+        )
     if found is Verdict.BOTH:
         ctx.alarm(
             f"{op.vm} runs at both {op.source} and {op.target}: its copy at {op.source} is stopped at once"
@@ -185,6 +220,8 @@ def _decide(ctx: Context, op: OperationRecord, found: Verdict) -> OperationRecor
     if found is Verdict.NOWHERE:
         return _lost(ctx, op)
     stays = "it goes on there" if found is Verdict.AT_SOURCE else "it was stopped by this"
+    if op.cancelled_by:
+        return _roll_back(ctx, op, f"{op.cancelled_by} cancelled it; {op.vm} is at {op.source}, {stays}")
     cause = op.error or "libvirt ended the migration without a reason"
     return _roll_back(ctx, op, f"{cause}; {op.vm} is at {op.source}, {stays}")
 
@@ -201,6 +238,15 @@ def _lost(ctx: Context, op: OperationRecord) -> OperationRecord:
 
 def _roll_back(ctx: Context, op: OperationRecord, error: str) -> OperationRecord:
     return proceed(ctx, ctx.note(op, error, error=error), "rolling_back", error)
+
+
+def _abort(ctx: Context, op: OperationRecord) -> OperationRecord:
+    return keep_telling(ctx, op, _source(op), AbortMigration(uuid=vm_of(ctx, op).uuid))
+
+
+def _stop_preparing(ctx: Context, op: OperationRecord) -> OperationRecord:
+    error = f"{op.cancelled_by} cancelled it before it began; {op.vm} stays on {op.source}"
+    return _roll_back(ctx, op, error) if op.attempt else undone(ctx, op, error)
 
 
 def _clear_source(ctx: Context, op: OperationRecord) -> OperationRecord:
@@ -220,7 +266,7 @@ def _cleared(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
         return proceed(ctx, op, "verification", f"{waiting.host} says that it runs there after all")
     if result.code == "refused" and op.state == "rolling_back":
         ctx.alarm(f"{waiting.host} kept what it has of {op.vm}: {result.error}")
-        return fail(ctx, op, f"{op.error}; {waiting.host} kept what it has of it: {result.error}")
+        return undone(ctx, op, f"{op.error}; {waiting.host} kept what it has of it: {result.error}")
     if not result.ok and result.code != "not_found":
         return ctx.retry(op, f"tried again: {result.error}")
     if waiting.action == Destroy.action:
@@ -228,7 +274,7 @@ def _cleared(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comman
     if op.state == "finishing":
         order = FinishIncoming(uuid=vm_of(ctx, op).uuid, resume=_held(op))
         return ctx.tell(op, _target(op), order, tag="-end")
-    return fail(ctx, op, op.error)
+    return undone(ctx, op, op.error)
 
 
 def _finished(ctx: Context, op: OperationRecord, waiting: Waiting, result: CommandResult) -> OperationRecord:
@@ -236,7 +282,8 @@ def _finished(ctx: Context, op: OperationRecord, waiting: Waiting, result: Comma
         return _cleared(ctx, op, waiting, result)
     if not result.ok and result.code not in NOTHING_TO_FINISH:
         return ctx.retry(op, f"tried again: {result.error}")
-    return complete(ctx, msgspec.structs.replace(op, error=""), f"it runs on {op.target}")
+    late = "it had moved before it could be cancelled: " if op.cancelled_by else ""
+    return complete(ctx, msgspec.structs.replace(op, error=""), f"{late}it runs on {op.target}")
 
 
 def _copies(op: OperationRecord) -> bool:
@@ -277,4 +324,5 @@ KIND = Kind(
         "finishing": _finished,
         "rolling_back": _cleared,
     },
+    cancel={"pending": _stop_preparing, "preparation": _stop_preparing, "execution": _abort},
 )
