@@ -120,7 +120,7 @@ def test_times_and_verdicts() -> None:
     assert [round(figure) for figure in times[1:]] == [50, 99, 100]
     assert round(times.rate) == round(100 / (5050 / 1e6))
     assert verdict(60, 50, least=True) == verdict(40, 50) == "met"
-    assert verdict(40, 50, least=True) == verdict(62.5, 50) == "missed by 25%"
+    assert verdict(40, 50, least=True) == verdict(60, 50) == "missed by 20%"
 
 
 def test_a_process_that_ends_otherwise_than_expected_is_told() -> None:
