@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks.clusters import cluster_file, demands, filled, hosts
-from benchmarks.decisions import courses, given, measure
+from benchmarks.decisions import courses, given, measure, scannable
 from benchmarks.hail import cluster, newcomer, request
 from benchmarks.placement import verdict
 from benchmarks.refusals import explanations, rooms
@@ -73,6 +73,13 @@ def test_a_cluster_of_ones_own_without_new_vms_gives_those_that_stand_once_more(
     own = Demand(key="own", cpu=1, memory=1)
     course = given(made, (own,), steps=7, seed=1)
     assert (course.coming, course.going) == ([own], [])
+
+
+def test_only_vms_that_ask_for_room_and_labels_are_scanned_for() -> None:
+    made = filled(5, 1, flavours=True)
+    plain, numa = Demand(key="own", cpu=2, memory=2), Demand(key="own", cpu=2, memory=2, numa=1)
+    assert scannable(given(made, (plain,), steps=1, seed=1))
+    assert not scannable(given(made, (numa,), steps=1, seed=1))
 
 
 def test_every_case_of_a_refusal_is_one() -> None:
