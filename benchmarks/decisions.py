@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from benchmarks.clusters import demands, filled, hosts
 from benchmarks.scan import Scan
 from benchmarks.timing import Times, clock, median_of, times_of
@@ -52,12 +54,22 @@ def given(cluster: Cluster, coming: tuple[Demand, ...], steps: int, seed: int) -
 
 
 def _again(demand: Demand, number: int) -> Demand:
-    return Demand(
-        key=f"new{number}",
-        cpu=demand.cpu,
-        memory=demand.memory,
-        resources=demand.resources,
-        host_labels=demand.host_labels,
+    return msgspec.structs.replace(demand.unbound(), key=f"new{number}")
+
+
+def scannable(course: Course) -> bool:
+    """Whether its VMs ask for room and labels alone, which is all that the scan knows."""
+    standing = (claim.demand.unbound() for claim in course.cluster.claims)
+    return all(
+        demand
+        == Demand(
+            key=demand.key,
+            cpu=demand.cpu,
+            memory=demand.memory,
+            resources=demand.resources,
+            host_labels=demand.host_labels,
+        )
+        for demand in (*course.coming, *standing)
     )
 
 
@@ -79,11 +91,12 @@ def _leaving(cluster: Cluster, steps: int, seed: int) -> list[tuple[Demand, str]
 def measure(course: Course, algorithm: str, runs: int, scans: int) -> Measured:
     """Medians over the runs. The scan places the first `scans` VMs, and must choose the same hosts."""
     ours, theirs, refused = [], [], 0
+    beside = algorithm in ("first_fit", "best_fit") and scannable(course)
     for _ in range(runs):
         times, chosen = _placed(course, algorithm)
         ours.append(times)
         refused = sum(1 for host in chosen if host is None)
-        if algorithm in ("first_fit", "best_fit"):
+        if beside:
             times, same = _scanned(course, algorithm, scans)
             theirs.append(times)
             if same != chosen[: len(same)]:

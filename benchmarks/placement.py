@@ -52,8 +52,7 @@ class Size:
 def verdict(value: float, target: float, *, least: bool = False) -> str:
     """Whether the target is met, and by how much it is missed."""
     met = value >= target if least else value <= target
-    off = target / value if least else value / target
-    return "met" if met else f"missed by {off - 1:.0%}"
+    return "met" if met else f"missed by {abs(value / target - 1):.0%}"
 
 
 def show_decisions(size: Size, seed: int, data: Path | None) -> None:

@@ -40,6 +40,8 @@ def submit(
     if len(ctx.world.open) + len(specs) > MAX_OPEN:
         raise Refusal("busy", f"{len(ctx.world.open)} operations are open already; try again in a while")
     if known(algorithm).waits:
+        if explain is not None:
+            ctx.notes.append(f"{algorithm} may let VMs wait: op show says where each goes and why")
         return join_queue(ctx, owner, specs, mint_uuid)
     planned = plan(ctx, specs, algorithm, explained=explain is not None)
     if explain is not None:

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from benchmarks.clusters import cluster_file, demands, filled, hosts
-from benchmarks.decisions import courses, given, measure
+from benchmarks.decisions import courses, given, measure, scannable
 from benchmarks.hail import cluster, newcomer, request
 from benchmarks.placement import verdict
 from benchmarks.refusals import explanations, rooms
@@ -75,6 +75,13 @@ def test_a_cluster_of_ones_own_without_new_vms_gives_those_that_stand_once_more(
     assert (course.coming, course.going) == ([own], [])
 
 
+def test_only_vms_that_ask_for_room_and_labels_are_scanned_for() -> None:
+    made = filled(5, 1, flavours=True)
+    plain, numa = Demand(key="own", cpu=2, memory=2), Demand(key="own", cpu=2, memory=2, numa=1)
+    assert scannable(given(made, (plain,), steps=1, seed=1))
+    assert not scannable(given(made, (numa,), steps=1, seed=1))
+
+
 def test_every_case_of_a_refusal_is_one() -> None:
     found = explanations(30, seed=1, runs=1)
     assert len(found) == 5
@@ -120,7 +127,7 @@ def test_times_and_verdicts() -> None:
     assert [round(figure) for figure in times[1:]] == [50, 99, 100]
     assert round(times.rate) == round(100 / (5050 / 1e6))
     assert verdict(60, 50, least=True) == verdict(40, 50) == "met"
-    assert verdict(40, 50, least=True) == verdict(62.5, 50) == "missed by 25%"
+    assert verdict(40, 50, least=True) == verdict(60, 50) == "missed by 20%"
 
 
 def test_a_process_that_ends_otherwise_than_expected_is_told() -> None:

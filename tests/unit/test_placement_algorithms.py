@@ -43,9 +43,7 @@ def test_the_default_is_greedy_and_every_algorithm_describes_itself():
 
 
 def test_an_unknown_algorithm_is_refused_and_never_becomes_another():
-    with pytest.raises(
-        SpecError, match=r"algorithm is 'bset_fit'; known are best_fit, .*, greedy, "
-    ):
+    with pytest.raises(SpecError, match=r"algorithm is 'bset_fit'; known are best_fit, .*, greedy, "):
         known("bset_fit")
     with pytest.raises(SpecError, match="bset_fit"):
         decide(SEED, new(1), "bset_fit")

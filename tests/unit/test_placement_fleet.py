@@ -26,6 +26,7 @@ FEATURES = {
     "bridge": [("br0",), ("br1",)],
     "pool": [("ssd",)],
     "cpu_model": [("Skylake",), ("Haswell",)],
+    "accelerator": [("kvm",), ("qemu",)],
     "foreign": [("v1",), ("new",)],
 }
 

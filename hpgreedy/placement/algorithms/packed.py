@@ -1,4 +1,4 @@
-"""Packed: a whole batch at once, on as few hosts as can be; one that is decided on alone goes to the best fit."""
+"""Packed: a whole batch at once, on as few hosts as can be; by itself a VM goes to the best fit."""
 
 from __future__ import annotations
 

@@ -7,23 +7,20 @@ from contextlib import contextmanager
 
 
 class Changes:
-    """`version` counts the changes; `regrouped` is the last one that rules between VMs may depend on."""
+    """Which hosts have changed, and when; `version` counts the changes."""
 
     def __init__(self) -> None:
         self.version = 0
-        self.regrouped = 0
         self._at: dict[int, int] = {}
         self._noting = True
 
-    def note(self, position: int, *, regrouped: bool) -> None:
+    def note(self, position: int) -> None:
         """The host at the position is another one now, or something else is held on it."""
         if not self._noting:
             return
         self.version += 1
         self._at.pop(position, None)
         self._at[position] = self.version
-        if regrouped:
-            self.regrouped = self.version
 
     def since(self, version: int) -> Iterator[int]:
         """The positions of the hosts that have changed since then, the last one first."""

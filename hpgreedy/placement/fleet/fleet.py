@@ -70,7 +70,7 @@ class Fleet:
             self._strays[claim.demand.key, key] = claim
         bit = 1 << position
         self.features.put(bit, self.hosts[position], None)
-        self.changes.note(position, regrouped=True)
+        self.changes.note(position)
         self._put_capacity(position, Host(key=key, cpu=0, memory=0))
         del self.position[key]
         self.everything &= ~bit
@@ -234,7 +234,7 @@ class Fleet:
         stands = before is not None and before.state is host.state
         if self.features.put(bit, before, host) or not stands:
             self.eligible.clear()
-            self.changes.note(position, regrouped=True)
+            self.changes.note(position)
         self.everything |= bit
         self.up = self.up | bit if host.state is HostState.UP else self.up & ~bit
 
@@ -260,7 +260,7 @@ class Fleet:
                 column.largest = max(1, *column.capacity)
             rescaled |= column.largest != largest
         self._renew_nodes(position, host)
-        self.changes.note(position, regrouped=False)
+        self.changes.note(position)
         if ordered and rescaled:
             self._reorder()
         elif ordered:
@@ -294,10 +294,9 @@ class Fleet:
                 (before << SHARE_BITS) // largest if before > 0 else 0
             )
         self.fullness.put(position, bit, key)
-        grouped = demand.group is not None or bool(demand.rules)
-        if grouped:
+        if demand.group is not None or demand.rules:
             self.groups.count(position, demand, -sign)
-        self.changes.note(position, regrouped=grouped)
+        self.changes.note(position)
         if claim.numa_nodes and position in self.nodes:
             self.nodes[position].hold(claim, sign)
             for count in self._numa_rows:
